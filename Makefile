@@ -1,0 +1,62 @@
+# Sightline. `make run` starts the app, `make test` runs every check; both set up what they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ADDRESS ?= 127.0.0.1
+PORT ?= 8501
+export PYTHONPATH := .
+export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
+
+.PHONY: help run test check screenshots benchmark clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/.run ## start the app on 127.0.0.1:8501 (PORT=... for another)
+	@echo "Sightline: http://$(ADDRESS):$(PORT)"
+	@$(BIN)/streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
+
+test: check $(VENV)/.browser ## run every check and test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## lint, types, layers, dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy models explainers sample_data dashboard app.py
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
+
+screenshots: $(VENV)/.browser ## make the README's pictures anew
+	$(BIN)/python docs/screenshots.py
+
+benchmark: $(VENV)/.dev ## time the methods and the screen
+	$(BIN)/python benchmarks/explain.py
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# uv installs in seconds and pip in minutes; either will do.
+install = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -r $(1); \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1); fi
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Sightline needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt | $(BIN)/python
+	@echo "Installing what the app needs (about 6 GB with torch; minutes the first time) ..."
+	$(call install,requirements.txt)
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
+	$(call install,requirements-dev.txt)
+	@touch $@ $(VENV)/.run
+
+# Debian's Chromium where we may install it, playwright's own elsewhere.
+$(VENV)/.browser: $(VENV)/.dev
+	@if command -v chromium >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else $(BIN)/playwright install chromium; fi
+	@touch $@

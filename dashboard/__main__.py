@@ -1,0 +1,125 @@
+"""``python -m dashboard COMMAND``: the dashboard's functions without the browser.
+
+Progress goes to stderr, results to files, one JSON line to stdout. Exit code 0, or 2 with one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from models.errors import SightlineError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+screen = Console(stderr=True)
+
+ModelOption = Annotated[str, typer.Option("--model", help="Model id, or a model folder of your own.")]
+SliceOption = Annotated[
+    int | None, typer.Option("--slice", help="Slice of a volume, from 0; the middle one if not given.")
+]
+
+
+def _stop(message: str) -> typer.Exit:
+    screen.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+def _answer(**facts: Any) -> None:
+    typer.echo(json.dumps(facts))
+
+
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Image files, series folders or zips.")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="Folder for the maps.")],
+    methods: Annotated[
+        str, typer.Option(help="Method ids, separated by commas.")
+    ] = "grad-cam,integrated-gradients,occlusion",
+    target: Annotated[str | None, typer.Option(help="Class to explain; the flagged ones if not given.")] = None,
+    slice_index: SliceOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the methods that draw at random.")] = 0,
+) -> None:
+    """Write raw maps (.npz), overlays (.png) and manifest.json for each image and method."""
+    from dashboard.batch import explain_paths
+
+    try:
+        with Progress(console=screen, transient=True) as progress:
+            bar = progress.add_task("explaining", total=1.0)
+            done = explain_paths(
+                images,
+                model,
+                [name.strip() for name in methods.split(",") if name.strip()],
+                target,
+                out,
+                slice_index,
+                seed,
+                lambda fraction: progress.update(bar, completed=fraction),
+            )
+    except SightlineError as error:
+        raise _stop(str(error)) from None
+    _report(done.failures)
+    if not done.read:
+        raise _stop("None of the images could be read.")
+    _answer(maps=done.written, images=done.read, skipped=len(done.failures), manifest=str(out / "manifest.json"))
+
+
+@app.command()
+def predict(
+    image: Annotated[Path, typer.Argument(help="An image file, or a folder or zip of images.")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="Parquet file for the scores.")],
+    slice_index: SliceOption = None,
+) -> None:
+    """Write one row an image: its name and score_<class>, calibrated probabilities."""
+    from dashboard.batch import predict_path
+
+    try:
+        with Progress(console=screen, transient=True) as progress:
+            bar = progress.add_task("scoring", total=1.0)
+            done = predict_path(
+                image, model, out, slice_index, lambda fraction: progress.update(bar, completed=fraction)
+            )
+    except SightlineError as error:
+        raise _stop(str(error)) from None
+    _report(done.failures)
+    if not done.read:
+        raise _stop("None of the images could be read.")
+    _answer(images=done.read, skipped=len(done.failures), scores=str(out))
+
+
+@app.command()
+def samples(
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fill the medmnist cache from the network first.")] = False,
+) -> None:
+    """List the sample cases with origin and licence."""
+    from sample_data import samples as library
+
+    try:
+        if fetch:
+            library.fetch()
+        entries = library.list_samples()
+    except SightlineError as error:
+        raise _stop(str(error)) from None
+    table = Table("id", "title", "system", "kind", "licence")
+    for entry in entries:
+        table.add_row(entry.id, entry.title, entry.system, entry.kind, entry.licence)
+    screen.print(table)
+    _answer(samples=[entry.id for entry in entries])
+
+
+def _report(failures: dict[str, str]) -> None:
+    for name, message in failures.items():
+        screen.print(f"{name}: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    app()

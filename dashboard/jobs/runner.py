@@ -1,0 +1,151 @@
+"""Long work in the background: one worker for a device, because hooks of two explanations corrupt each other.
+
+Jobs are named by the content address of their result, so that two sessions asking for the same thing share one job.
+Each session that wants a job owns it; when the last owner lets go, the job is cancelled.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from models.context import RunContext
+from models.errors import Cancelled, SightlineError
+
+T = TypeVar("T")
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+log = logging.getLogger(__name__)
+KEPT_JOBS = 256
+
+
+@dataclass(eq=False)
+class Job(Generic[T]):
+    """A piece of work; read from any thread, written by the worker alone.
+
+    Attributes:
+        progress: fraction done, [0, 1].
+        message: the sentence to show when it failed.
+    """
+
+    key: str
+    work: Callable[[RunContext], T]
+    state: State = "queued"
+    progress: float = 0.0
+    result: T | None = None
+    message: str = ""
+    owners: set[str] = field(default_factory=set)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+class JobRunner(Generic[T]):
+    """A queue with one worker thread. Cheap methods go first (``priority``), then first come, first served."""
+
+    def __init__(self) -> None:
+        self._queue: queue.PriorityQueue[tuple[int, int, Job[T] | None]] = queue.PriorityQueue()
+        self._jobs: dict[str, Job[T]] = {}
+        self._lock = threading.Lock()
+        self._count = itertools.count()
+        self._worker = threading.Thread(target=self._serve, name="sightline-jobs", daemon=True)
+        self._worker.start()
+
+    def submit(self, key: str, work: Callable[[RunContext], T], owner: str, priority: int = 0) -> Job[T]:
+        """The job of that key: the one under way or done, else a new one."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None or job.state in ("failed", "cancelled") or (job.active and job.cancelled.is_set()):
+                job = Job(key, work)
+                self._jobs[key] = job
+                self._queue.put((priority, next(self._count), job))
+                self._drop_oldest()
+            job.owners.add(owner)
+            return job
+
+    def get(self, key: str) -> Job[T] | None:
+        with self._lock:
+            return self._jobs.get(key)
+
+    def release(self, key: str, owner: str) -> None:
+        """``owner`` no longer wants the job; without owners an unfinished job stops at its next forward."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None:
+                return
+            job.owners.discard(owner)
+            if not job.owners and job.active:
+                job.cancelled.set()
+                if job.state == "queued":
+                    self._end(job, "cancelled")
+
+    def forget(self, key: str) -> None:
+        """Drop a finished job."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None and not job.active:
+                del self._jobs[key]
+
+    @property
+    def waiting(self) -> int:
+        """Jobs queued or running."""
+        with self._lock:
+            return sum(job.active for job in self._jobs.values())
+
+    def close(self) -> None:
+        """Stop after cancelling what is under way."""
+        with self._lock:
+            for job in self._jobs.values():
+                job.cancelled.set()
+        self._queue.put((-(10**9), next(self._count), None))
+        self._worker.join(timeout=30)
+
+    def _serve(self) -> None:
+        while True:
+            _, _, job = self._queue.get()
+            if job is None:
+                return
+            self._run(job)
+
+    def _run(self, job: Job[T]) -> None:
+        with self._lock:
+            if not job.active or job.cancelled.is_set():
+                self._end(job, "cancelled")
+                return
+            job.state = "running"
+
+        def show(fraction: float) -> None:
+            job.progress = fraction
+
+        try:
+            job.result = job.work(RunContext(on_progress=show, cancelled=job.cancelled))
+        except Cancelled:
+            self._end(job, "cancelled")
+        except SightlineError as error:
+            job.message = str(error)
+            self._end(job, "failed")
+        except Exception as error:  # the worker must outlive any fault of a library
+            log.exception("An explanation failed.")
+            job.message = f"This explanation failed unexpectedly ({type(error).__name__}); try other settings, and report it with the log."
+            self._end(job, "failed")
+        else:
+            job.progress = 1.0
+            self._end(job, "done")
+
+    @staticmethod
+    def _end(job: Job[T], state: State) -> None:
+        job.state = state
+        job.finished.set()
+
+    def _drop_oldest(self) -> None:
+        """Drop the oldest finished jobs; their results are in the store."""
+        finished = [key for key, job in self._jobs.items() if not job.active]
+        for key in finished[: max(0, len(self._jobs) - KEPT_JOBS)]:
+            del self._jobs[key]

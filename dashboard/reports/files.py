@@ -1,0 +1,101 @@
+"""An explanation as files: raw maps, a picture, a manifest that can be checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+import nibabel as nib
+import numpy as np
+from PIL import Image as PILImage
+
+from dashboard.serving.types import Explanation
+from explainers.project import input_to_image
+from explainers.reduce import reduce_channels, robust_scale
+from models.types import FloatArray, Geometry, Image
+
+OVERLAY_OPACITY = 0.55
+SIGNED_MAP, UNSIGNED_MAP = "PuOr_r", "inferno"
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def npz_bytes(explanation: Explanation) -> bytes:
+    """An npz: ``values`` (H, W) float32, signed, on the model-input grid, channels summed; ``channels`` (C, H, W) before
+    the sum where there are several; ``layer`` (h, w) where the method works on a layer grid; ``grid_to_image`` (3, 3)."""
+    attribution = explanation.attribution
+    arrays = {"values": reduce_channels(attribution.values), "grid_to_image": explanation.grid_to_image}
+    if attribution.values.shape[0] > 1:
+        arrays["channels"] = attribution.values
+    if attribution.native is not None:
+        arrays["layer"] = attribution.native
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def on_image(explanation: Explanation) -> FloatArray:
+    """The map on the image grid, (H, W) float32, 0 where the network did not look."""
+    values = reduce_channels(explanation.attribution.values)
+    return input_to_image(values, explanation.grid_to_image, explanation.image_shape)
+
+
+def nifti_bytes(explanation: Explanation, geometry: Geometry) -> bytes:
+    """The map on the image grid as gzipped NIfTI with the image's geometry (LPS turned to RAS)."""
+    plane = on_image(explanation).T[:, :, None]  # (column, row, slice)
+    affine = _LPS_TO_RAS @ geometry.affine
+    return bytes(nib.Nifti1Image(plane, affine).to_bytes())
+
+
+def overlay_png(image: Image, explanation: Explanation) -> bytes:
+    """The map over the grey image, as PNG at the image's size; colours span plus or minus the 99.5 percentile."""
+    base = image.display()
+    colour = np.repeat(base, 3, axis=0) if base.shape[0] == 1 else base
+    values = on_image(explanation)
+    limit = robust_scale(values)
+    signed = explanation.attribution.signed
+    position = np.clip(values / limit, -1, 1) / 2 + 0.5 if signed else np.clip(values / limit, 0, 1)
+    rgb = matplotlib.colormaps[SIGNED_MAP if signed else UNSIGNED_MAP](position)[..., :3]
+    alpha = (OVERLAY_OPACITY * np.clip(np.abs(values) / limit, 0, 1))[..., None]
+    blended = colour.transpose(1, 2, 0) * (1 - alpha) + rgb * alpha
+    buffer = BytesIO()
+    PILImage.fromarray((blended * 255).round().astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def manifest_entry(explanation: Explanation, scores: dict[str, float] | None = None) -> dict[str, Any]:
+    """Everything needed to compute the same map again."""
+    attribution = explanation.attribution
+    target = attribution.target
+    entry: dict[str, Any] = {
+        "method": attribution.method,
+        "target": {
+            "class": target.name,
+            "index": target.index,
+            "output": target.output,
+            "against": target.against_name or None,
+        },
+        "params": dict(attribution.params),
+        "seed": attribution.seed,
+        "signed": attribution.signed,
+        "unit": attribution.unit,
+        "completeness_error": attribution.completeness_error,
+        "facts": dict(attribution.facts),
+        "runtime_s": round(attribution.runtime_s, 4),
+        "grid": list(attribution.values.shape[-2:]),
+        "grid_to_image": explanation.grid_to_image.tolist(),
+        "image_shape": list(explanation.image_shape),
+        "provenance": dict(explanation.provenance),
+    }
+    if scores is not None:
+        entry["scores"] = scores
+    return entry
+
+
+def manifest_bytes(entries: Sequence[dict[str, Any]], **head: Any) -> bytes:
+    """Manifest JSON of several explanations."""
+    versions = {name: version(name) for name in ("torch", "timm", "captum", "grad-cam", "numpy")}
+    return (json.dumps({**head, "versions": versions, "maps": list(entries)}, indent=2) + "\n").encode()

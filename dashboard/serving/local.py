@@ -1,0 +1,134 @@
+"""The engine in this process: loads networks when first asked, explains on one device."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from dashboard.serving.types import ExplainRequest, Explanation, Health, ModelFault, image_digest, request_key
+from explainers import EXPLAINERS
+from explainers.layers import candidate_layers
+from explainers.types import ParamValue
+from models.card import ModelCard, find_cards
+from models.context import RunContext
+from models.errors import ExplainError, ModelError
+from models.handle import ModelHandle
+from models.types import Image, Prediction
+
+
+class _Loaded:
+    """One network, twice: scores must not wait for an occlusion that holds the other copy."""
+
+    def __init__(self, card: ModelCard, device: str) -> None:
+        self.scoring = ModelHandle.load(card, device)
+        self.explaining = self.scoring.clone()
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """The card's target layers first, then other candidates."""
+        card = self.scoring.card
+        probe = torch.zeros(1, card.input.channels, card.input.height, card.input.width, device=self.scoring.device)
+        with self.scoring.exclusive(RunContext()) as module:
+            found = [layer.name for layer in candidate_layers(module, probe)]
+        return tuple(dict.fromkeys([*card.target_layers, *found]))
+
+    @property
+    def default_layer(self) -> str:
+        return self.layers[0] if self.layers else ""
+
+
+class LocalEngine:
+    """See :class:`dashboard.serving.types.Engine`.
+
+    Args:
+        folders: where model folders are looked for.
+        device: "cpu", "cuda:0" ...
+    """
+
+    def __init__(self, folders: Sequence[Path], device: str = "cpu") -> None:
+        self._cards, wrong = find_cards(folders)
+        self._faults = {name: ModelFault(name, message) for name, message in wrong.items()}
+        self._device = device
+        self._loaded: dict[str, _Loaded] = {}
+        self._lock = threading.Lock()
+
+    def cards(self) -> Mapping[str, ModelCard]:
+        return dict(self._cards)
+
+    def faults(self) -> tuple[ModelFault, ...]:
+        return tuple(self._faults.values())
+
+    def layers(self, model_id: str) -> tuple[str, ...]:
+        return self._model(model_id).layers
+
+    def unsupported(self, model_id: str) -> Mapping[str, str]:
+        model = self._model(model_id)
+        with model.scoring.exclusive(RunContext()) as module:
+            answers = {method.spec.id: method.supports(module, model.default_layer) for method in EXPLAINERS}
+        return {method: answer.reason for method, answer in answers.items() if not answer.ok}
+
+    def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]:
+        return self._model(model_id).scoring.predict(images, ctx)
+
+    def key(self, request: ExplainRequest) -> str:
+        return request_key(request, self._card(request.model_id), self._params(request))
+
+    def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation:
+        """Raises ExplainError, ModelError, DataError or Cancelled."""
+        card = self._card(request.model_id)
+        params = self._params(request)
+        handle = self._model(request.model_id).explaining
+        prepared = handle.prepare(request.image)
+        explainer = EXPLAINERS.get(request.method, ExplainError)
+        ctx.total = max(1, explainer.spec.cost(params, prepared.grid_shape))
+        with handle.exclusive(ctx) as module:
+            support = explainer.supports(module, str(params.get("layer", "")))
+            if not support.ok:
+                raise ExplainError(support.reason)
+            (attribution,) = explainer.explain(module, prepared, [request.target], params, request.seed, ctx)
+        return Explanation(attribution, prepared.grid_to_image, prepared.image_shape, self._provenance(request, card))
+
+    def health(self) -> Health:
+        return Health(self._device, tuple(self._loaded))
+
+    def close(self) -> None:
+        with self._lock:
+            self._loaded.clear()
+
+    def _card(self, model_id: str) -> ModelCard:
+        if model_id not in self._cards:
+            raise ModelError(f"There is no model {model_id!r}; known: {', '.join(self._cards) or 'none'}.")
+        return self._cards[model_id]
+
+    def _model(self, model_id: str) -> _Loaded:
+        card = self._card(model_id)
+        with self._lock:  # a model is loaded once, however many sessions ask
+            if model_id not in self._loaded:
+                self._loaded[model_id] = _Loaded(card, self._device)
+            return self._loaded[model_id]
+
+    def _params(self, request: ExplainRequest) -> dict[str, ParamValue]:
+        """Resolved parameters, the empty layer replaced by this model's default."""
+        params = EXPLAINERS.get(request.method, ExplainError).spec.resolve(request.params)
+        if params.get("layer") == "":
+            params["layer"] = self._model(request.model_id).default_layer
+        return params
+
+    def _provenance(self, request: ExplainRequest, card: ModelCard) -> dict[str, str]:
+        return {
+            "model": card.id,
+            "model version": card.version,
+            "weights sha256": card.weights.sha256,
+            "image sha256": image_digest(request.image),
+            "device": self._device,
+            "torch": version("torch"),
+            "captum": version("captum"),
+            "grad-cam": version("grad-cam"),
+            "python": platform.python_version(),
+        }

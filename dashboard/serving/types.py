@@ -1,0 +1,130 @@
+"""What the screen asks of an engine, and what it gets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.types import Attribution, ParamValue
+from models.card import ModelCard
+from models.context import RunContext
+from models.types import Image, Prediction, Target
+
+CODE_VERSION = "1"  # raise when a method's numbers change: stored results of older code are then not found
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainRequest:
+    """One method on one plane image, for one target.
+
+    Attributes:
+        params: as the reader set them; missing ones take the method's defaults.
+    """
+
+    model_id: str
+    image: Image
+    method: str
+    target: Target
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """An attribution with what is needed to lay it on the image and to trace it.
+
+    Attributes:
+        grid_to_image: (3, 3) float64, (column, row, 1) on the input grid to image pixels.
+        image_shape: (H, W).
+        provenance: model, weights and image digests, versions, date-free so that equal work gives equal bytes.
+    """
+
+    attribution: Attribution
+    grid_to_image: NDArray[np.float64]
+    image_shape: tuple[int, int]
+    provenance: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModelFault:
+    """A model folder that cannot be used, and why."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Health:
+    device: str
+    loaded: tuple[str, ...]
+
+
+class Engine(Protocol):
+    """Where networks run. Every call may come from any thread."""
+
+    def cards(self) -> Mapping[str, ModelCard]: ...
+
+    def faults(self) -> tuple[ModelFault, ...]: ...
+
+    def layers(self, model_id: str) -> tuple[str, ...]: ...
+
+    def unsupported(self, model_id: str) -> Mapping[str, str]:
+        """Methods that cannot explain this model, with the reason."""
+        ...
+
+    def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]: ...
+
+    def key(self, request: ExplainRequest) -> str: ...
+
+    def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation: ...
+
+    def health(self) -> Health: ...
+
+    def close(self) -> None: ...
+
+
+_digests: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+
+
+def image_digest(image: Image) -> str:
+    """SHA-256 of everything of an image that a network can see: values, default window, pixel shape, polarity.
+
+    An image is immutable, so each object is hashed once.
+    """
+    found = _digests.get(image)
+    if found is None:
+        found = _digests[image] = _digest(image)
+    return found
+
+
+def _digest(image: Image) -> str:
+    window = image.windows[0]
+    facts = [image.unit, str(image.modality), image.inverted, image.plane_spacing, image.values.shape]
+    facts += [window.center, window.width, window.shape, window.table]
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest.update(np.ascontiguousarray(image.values).data)
+    return digest.hexdigest()
+
+
+def request_key(request: ExplainRequest, card: ModelCard, params: Mapping[str, ParamValue]) -> str:
+    """The content address of a result: equal exactly when the answer must be equal."""
+    target = request.target
+    facts: dict[str, Any] = {
+        "code": CODE_VERSION,
+        "image": image_digest(request.image),
+        "weights": card.weights.sha256,
+        "architecture": [card.architecture, dict(card.architecture_args)],
+        "input": card.input_digest,
+        "method": request.method,
+        "params": dict(params),
+        "target": [target.index, target.output, target.activation, target.against_index],
+        "seed": request.seed,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

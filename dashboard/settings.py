@@ -1,0 +1,46 @@
+"""Settings from the environment (``SIGHTLINE_*``); every default works on a laptop."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+ZOO = ROOT / "models" / "zoo"
+
+
+class Settings(BaseSettings):
+    """Attributes:
+    device: "auto" takes the first CUDA device, else the CPU.
+    models: a folder of the user's own model folders, or one model folder.
+    cache: results live here, readable by the user alone.
+    cache_mb: oldest results go first beyond this size.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", extra="ignore")
+
+    device: str = "auto"
+    models: Path | None = None
+    cache: Path = Field(default_factory=lambda: user_cache_path("sightline"))
+    cache_mb: int = Field(default=2048, ge=16)
+
+    @property
+    def resolved_device(self) -> str:
+        if self.device != "auto":
+            return self.device
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        return (ZOO,) if self.models is None else (ZOO, self.models)
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,237 @@
+"""A loaded network that only one piece of work can touch at a time, and that is left as it was found."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.architectures import build
+from models.card import ModelCard
+from models.context import RunContext
+from models.errors import ModelError
+from models.novelty import NoveltyModel
+from models.preprocess import Prepared, prepare
+from models.types import FloatArray, Image, Modality, Prediction
+from models.weights import load_into, read_tensors
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+UNUSUAL_PERCENTILE = 99.0
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What loading proved: output finite, gradient reaches the input, target layers run."""
+
+    outputs: int
+    parameters: int
+    target_layers: tuple[str, ...]
+
+
+class ModelHandle:
+    """Module, card and device. ``exclusive`` is the only way to the module."""
+
+    def __init__(
+        self, card: ModelCard, module: nn.Module, device: str = "cpu", novelty: NoveltyModel | None = None
+    ) -> None:
+        self.card = card
+        self.device = torch.device(device)
+        self._module = module.to(self.device).eval()
+        self._novelty = novelty
+        self._lock = threading.Lock()
+        self.dry_run = self._prove()
+
+    @classmethod
+    def load(cls, card: ModelCard, device: str = "cpu") -> ModelHandle:
+        """Build the card's network, check and load its weights, try it once. Raises ModelError or Unavailable."""
+        module = build(card)
+        load_into(
+            module,
+            read_tensors(card.folder / card.weights.file, card.weights.sha256),
+            len(card.classes),
+            card.weights.file,
+        )
+        novelty = None
+        if card.novelty is not None:
+            try:
+                novelty = NoveltyModel.from_tensors(read_tensors(card.folder / card.novelty.file, card.novelty.sha256))
+            except KeyError as error:
+                raise ModelError(f"Card field novelty: {card.novelty.file} lacks {error}.") from None
+        return cls(card, module, device, novelty)
+
+    def clone(self) -> ModelHandle:
+        """A second handle on a copy of the network, so that quick scores need not wait for long explanations."""
+        with self._lock:
+            module = copy.deepcopy(self._module)
+        return ModelHandle(self.card, module, str(self.device), self._novelty)
+
+    def prepare(self, image: Image) -> Prepared:
+        """A plane image as this network's input, on its device."""
+        return prepare(image, self.card.input.spec, self.device)
+
+    @contextmanager
+    def exclusive(self, ctx: RunContext) -> Iterator[nn.Module]:
+        """The module, alone: eval mode, parameters without gradients, every forward ticking ``ctx``.
+
+        On the way out (success, error or cancel) training flags, ``requires_grad`` and gradients are restored and
+        any hook left behind is removed.
+
+        Raises:
+            ModelError: the work succeeded but had left hooks behind.
+        """
+        with self._lock:
+            module = self._module
+            training = {part: part.training for part in module.modules()}
+            parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]
+            hooks = {part: _hook_ids(part) for part in module.modules()}
+            module.eval()
+            for parameter, _, _ in parameters:
+                parameter.requires_grad_(False)
+            ticking = module.register_forward_pre_hook(lambda *_: ctx.tick())
+            left = 0
+            try:
+                yield module
+            finally:
+                ticking.remove()
+                for part, known in hooks.items():
+                    left += _remove_new_hooks(part, known)
+                for parameter, required, gradient in parameters:
+                    parameter.requires_grad_(required)
+                    parameter.grad = gradient
+                for part, flag in training.items():
+                    part.training = flag
+            if left:
+                raise ModelError(
+                    f"An explanation left {left} hooks on model {self.card.id}; they were removed, but its maps cannot be trusted."
+                )
+
+    def predict(
+        self, images: Sequence[Image], ctx: RunContext | None = None, batch_size: int = 8
+    ) -> tuple[Prediction, ...]:
+        """Scores of plane images, in order, in batches; ticks once a batch. Raises DataError for a volume."""
+        ctx = ctx or RunContext()
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            inputs = torch.cat([self.prepare(image).tensor for image in part])
+            logits, features = self.run(inputs, ctx)
+            predictions += [
+                self._prediction(*row)
+                for row in zip(part, logits, self._percentiles(features), self._ratios(features), strict=True)
+            ]
+        return tuple(predictions)
+
+    def run(self, inputs: torch.Tensor, ctx: RunContext) -> tuple[FloatArray, FloatArray]:
+        """One batch: (n, K) float32 logits and (n, F) float32 penultimate features (F = 0 where there is no linear head)."""
+        seen: list[torch.Tensor] = []
+        with self.exclusive(ctx) as module, torch.inference_mode():
+            head = _head(module)
+            hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head is not None else None
+            try:
+                logits = module(inputs).float().cpu().numpy()
+            finally:
+                if hook is not None:
+                    hook.remove()
+        features = (
+            seen[-1].reshape(len(inputs), -1).float().cpu().numpy() if seen else np.zeros((len(inputs), 0), np.float32)
+        )
+        return logits, features
+
+    def _percentiles(self, features: FloatArray) -> Sequence[float | None]:
+        return (
+            [None] * len(features) if self._novelty is None else [float(v) for v in self._novelty.percentiles(features)]
+        )
+
+    def _ratios(self, features: FloatArray) -> Sequence[float | None]:
+        return [None] * len(features) if self._novelty is None else [float(v) for v in self._novelty.ratio(features)]
+
+    def _prediction(
+        self, image: Image, logits: FloatArray, percentile: float | None, ratio: float | None
+    ) -> Prediction:
+        warnings = []
+        expected = self.card.input.modality
+        if image.modality not in (*expected, Modality.UNKNOWN):
+            names = " or ".join(expected)
+            warnings.append(
+                f"This model reads {names} images; this one is {image.modality}. Its scores mean nothing here."
+            )
+        elif image.modality is Modality.UNKNOWN:
+            warnings.append(
+                f"The file does not say what made it; this model reads {' or '.join(expected)} images only."
+            )
+        if percentile is not None and ratio is not None and percentile >= UNUSUAL_PERCENTILE:
+            warnings.append(
+                f"Unlike the training images: {ratio:.1f} times the usual feature distance, beyond {percentile:.0f} % of held-out images."
+            )
+        return Prediction(
+            model_id=self.card.id,
+            classes=self.card.classes,
+            logits=logits,
+            probabilities=self.card.probabilities(logits),
+            thresholds=self.card.threshold_array,
+            exclusive=self.card.exclusive,
+            distance=percentile,
+            warnings=tuple(warnings),
+        )
+
+    def _prove(self) -> DryRun:
+        """Forward, gradient and target layers on one grey input. Raises ModelError."""
+        spec = self.card.input
+        probe = torch.full((1, spec.channels, spec.height, spec.width), 0.1, device=self.device, requires_grad=True)
+        names = dict(self._module.named_modules())
+        ran: set[str] = set()
+        with self.exclusive(RunContext()) as module:
+            watched = []
+            for name in self.card.target_layers:
+                if name not in names or not name:
+                    raise ModelError(f"Card field target_layers: the network has no layer {name!r}.")
+                watched.append(names[name].register_forward_hook(lambda *_, seen=name: ran.add(seen)))
+            try:
+                output = module(probe)
+            except (RuntimeError, ValueError, AssertionError) as error:
+                raise ModelError(
+                    f"Model {self.card.id} fails on a {spec.height} x {spec.width} input: {str(error).splitlines()[0]}."
+                ) from None
+            finally:
+                for hook in watched:
+                    hook.remove()
+            if not isinstance(output, torch.Tensor) or output.shape != (1, len(self.card.classes)):
+                shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+                raise ModelError(
+                    f"Card field classes lists {len(self.card.classes)} names, but the network's output is {shape}."
+                )
+            (gradient,) = torch.autograd.grad(output.sum(), probe)
+            if not (torch.isfinite(output).all() and torch.isfinite(gradient).all()):
+                raise ModelError(
+                    f"Model {self.card.id} gives scores or gradients that are not finite; the weights look damaged."
+                )
+        idle = [name for name in self.card.target_layers if name not in ran]
+        if idle:
+            raise ModelError(f"Card field target_layers: layer {idle[0]!r} does not run in a forward pass.")
+        return DryRun(output.shape[1], sum(p.numel() for p in self._module.parameters()), self.card.target_layers)
+
+
+def _head(module: nn.Module) -> nn.Linear | None:
+    """The last linear layer: what comes in are the penultimate features."""
+    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    return linear[-1] if linear else None
+
+
+def _hook_ids(part: nn.Module) -> dict[str, set[int]]:
+    return {kind: set(getattr(part, kind)) for kind in _HOOKS}
+
+
+def _remove_new_hooks(part: nn.Module, known: dict[str, set[int]]) -> int:
+    removed = 0
+    for kind in _HOOKS:
+        table = getattr(part, kind)
+        for key in [key for key in table if key not in known[kind]]:
+            del table[key]
+            removed += 1
+    return removed

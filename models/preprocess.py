@@ -1,0 +1,128 @@
+"""Image to network input, and the map back. Pure functions; the steps are named in the model card.
+
+Coordinates are ``(column, row)`` with integers at pixel centres, so a resize by a factor s maps
+x to (x + 0.5) * s - 0.5. ``Prepared.grid_to_image`` carries every resize, crop and padding, and is the only
+thing that later layers need to lay a map on the anatomy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from models.errors import DataError
+from models.types import FloatArray, Image, Window
+
+Fit = Literal["stretch", "letterbox", "center-crop"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network wants to see (the ``[input]`` table of a model card).
+
+    Attributes:
+        height, width: model-input size in pixels.
+        channels: 1 or 3; grey is repeated to 3, RGB is turned to grey by ITU-R BT.601 weights.
+        fit: "stretch" ignores the aspect ratio; "letterbox" pads the shorter side with black;
+            "center-crop" fills the frame and cuts what sticks out. The last two keep shapes in mm, so
+            non-square pixels are made square.
+        window: fixed window (a CT network trained on one); None uses the image's default window.
+        mean, std: per channel, applied to grey or RGB in [0, 1].
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    fit: Fit = "letterbox"
+    window: Window | None = None
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network input that remembers where it came from.
+
+    Attributes:
+        tensor: (1, C, H, W) float32 on the model's device, normalised.
+        grid_to_image: (3, 3) float64, maps (column, row, 1) on the input grid to the same on the image grid.
+        image_shape: (H, W) of the plane image.
+        black, mean: (C,) float32, what a black pixel and the training mean are after normalisation.
+    """
+
+    tensor: torch.Tensor
+    grid_to_image: NDArray[np.float64]
+    image_shape: tuple[int, int]
+    black: torch.Tensor
+    mean: torch.Tensor
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        return int(self.tensor.shape[-2]), int(self.tensor.shape[-1])
+
+
+def prepare(image: Image, spec: InputSpec, device: torch.device | str = "cpu") -> Prepared:
+    """A plane image as the network's input. Raises DataError for a volume."""
+    if image.is_volume:
+        raise DataError(f"A 2-D model needs one slice; this image has {image.depth}, choose one.")
+    # A fixed window is in HU; an image in other units keeps its own.
+    grey = image.display(spec.window if image.unit == "HU" else None)
+    plane = torch.from_numpy(np.ascontiguousarray(_to_channels(grey, spec.channels)))[None]
+    height, width = image.plane_shape
+    scale_x, scale_y = _scales(image, spec)
+    inner = (max(1, round(height * scale_y)), max(1, round(width * scale_x)))
+    if inner != (height, width):
+        shrinks = inner[0] < height or inner[1] < width
+        plane = functional.interpolate(plane, size=inner, mode="bilinear", antialias=shrinks, align_corners=False)
+    plane, (left, top) = _fit(plane.clamp(0.0, 1.0), spec)
+    mean = torch.tensor(spec.mean[: spec.channels]).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std[: spec.channels]).view(1, -1, 1, 1)
+    # Exact scales after rounding to whole pixels, not the ones asked for.
+    sx, sy = inner[1] / width, inner[0] / height
+    to_image = np.array(
+        [[1 / sx, 0.0, (0.5 - left) / sx - 0.5], [0.0, 1 / sy, (0.5 - top) / sy - 0.5], [0.0, 0.0, 1.0]]
+    )
+    return Prepared(
+        tensor=((plane - mean) / std).to(device),
+        grid_to_image=to_image,
+        image_shape=(height, width),
+        black=(-mean / std).flatten().to(device),
+        mean=torch.zeros(spec.channels, device=device),
+    )
+
+
+def _to_channels(grey: FloatArray, channels: int) -> FloatArray:
+    """(C, H, W) in [0, 1] to the number of channels the network wants."""
+    if grey.shape[0] == channels:
+        return grey
+    if channels == 3:
+        return np.repeat(grey, 3, axis=0)
+    weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.tensordot(weights, grey, axes=1)[None].astype(np.float32)
+
+
+def _scales(image: Image, spec: InputSpec) -> tuple[float, float]:
+    """Resize factors along (column, row) before cropping or padding."""
+    height, width = image.plane_shape
+    if spec.fit == "stretch":
+        return spec.width / width, spec.height / height
+    column_mm, row_mm = image.plane_spacing
+    smallest = min(column_mm, row_mm)
+    # Size of the image in square pixels of its finer spacing.
+    true_width, true_height = width * column_mm / smallest, height * row_mm / smallest
+    choose = min if spec.fit == "letterbox" else max
+    factor = choose(spec.width / true_width, spec.height / true_height)
+    return factor * true_width / width, factor * true_height / height
+
+
+def _fit(plane: torch.Tensor, spec: InputSpec) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Pad with black or cut to the input size; returns the (left, top) corner of the image on the grid."""
+    extra_x, extra_y = spec.width - plane.shape[-1], spec.height - plane.shape[-2]
+    left, top = extra_x // 2, extra_y // 2
+    padded = functional.pad(plane, (left, extra_x - left, top, extra_y - top))  # negative padding crops
+    return padded, (left, top)

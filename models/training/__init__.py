@@ -1,0 +1,1 @@
+"""Recipes that made the shipped weights; nothing here is imported by the app."""

@@ -1,0 +1,25 @@
+"""Train, validation and test parts that keep a patient (or lesion) on one side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def split_groups(
+    groups: Sequence[str], strata: Sequence[str], shares: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0
+) -> NDArray[np.str_]:
+    """(n,) of "train", "val", "test": whole groups, in these shares of the groups of each stratum."""
+    group, first = np.unique(np.asarray(groups), return_index=True)
+    stratum = np.asarray(strata)[first]
+    part = np.empty(len(group), dtype="<U5")
+    rng = np.random.default_rng(seed)
+    for name in np.unique(stratum):
+        members = rng.permutation(np.flatnonzero(stratum == name))
+        ends = np.round(np.cumsum(shares) * len(members)).astype(int)
+        part[members[: ends[0]]] = "train"
+        part[members[ends[0] : ends[1]]] = "val"
+        part[members[ends[1] :]] = "test"
+    return part[np.searchsorted(group, np.asarray(groups))]
