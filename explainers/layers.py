@@ -61,7 +61,7 @@ def candidate_layers(module: nn.Module, prepared_tensor: Tensor) -> tuple[LayerI
 
 
 def reshape_for(module: nn.Module, layer_name: str, output_shape: tuple[int, ...]) -> Reshape | None:
-    """How to read a layer's output of that shape as (N, C, h, w); None where it holds no spatial map.
+    """How to read a layer's output of that shape as (N, C, h, w); None where it holds no map of two or more cells.
 
     Args:
         module: the whole network: its patch grid and number of prefix tokens are looked up.
@@ -110,8 +110,7 @@ def _info(module: nn.Module, output: _Output) -> LayerInfo | None:
     kind, reshape = _kind(module, output.name, shape), reshape_for(module, output.name, shape)
     if kind is None or reshape is None:
         return None
-    grid = tuple(reshape(output.value).shape[1:])
-    return LayerInfo(output.name, grid, kind) if min(grid[1:]) > 1 else None
+    return LayerInfo(output.name, tuple(reshape(output.value).shape[1:]), kind)
 
 
 def _map_layers(module: nn.Module, outputs: list[_Output]) -> list[LayerInfo]:
@@ -169,13 +168,11 @@ def _token_layers(module: nn.Module, outputs: list[_Output]) -> list[LayerInfo]:
 def _kind(module: nn.Module, name: str, shape: tuple[int, ...]) -> Kind | None:
     if len(shape) == 3:
         return "tokens" if _token_grid(module, shape[1]) else None
-    if len(shape) == 5:
-        return "channels first"
-    if len(shape) != 4:
-        return None
     layer = find_layer(module, name)
-    if layer is None:
+    if layer is None or sum(size > 1 for size in shape[1:]) < 2:  # (N, C, 1, 1): pooled
         return None
+    if len(shape) != 4:
+        return "channels first" if len(shape) == 5 else None
     if type(layer) in (nn.LayerNorm, nn.Linear):
         return "channels last"
     # A container: the axis whose length is a width of its weights is the channel axis.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -44,7 +45,9 @@ def read_tensors(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     if path.suffix not in (".pt", ".pth"):
         raise ModelError(f"weights.file must end in .safetensors, .pt or .pth, got {path.name!r}.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch warns of the very files that are refused below
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path.name} holds pickled code, which is never run; save the state dict alone: torch.save(model.state_dict(), ...)."

@@ -1,0 +1,21 @@
+"""Sightline: see what the model saw, and whether to believe it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.pages import case, compare, models
+from dashboard.widgets import style
+
+st.set_page_config(page_title="Sightline", page_icon=style.ICON, layout="wide")
+style.inject()
+page = st.navigation(
+    [
+        st.Page(case.page, title="Case", icon=":material/radiology:", url_path="case", default=True),
+        st.Page(compare.page, title="Compare", icon=":material/compare:", url_path="compare"),
+        st.Page(models.page, title="Models", icon=":material/deployed_code:", url_path="models"),
+    ],
+    position="top",
+)
+page.run()
+style.footer()

@@ -1,0 +1,112 @@
+"""The sample cases, opened when wanted, and looked through in the background for the worklist."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from dashboard.cases import middle_slice
+from dashboard.jobs.desk import Desk
+from dashboard.thumbnail import thumbnail
+from models.card import ModelCard
+from models.errors import DataError, SightlineError
+from models.types import Case, Modality
+from sample_data.samples import SampleEntry, list_samples, load_sample
+
+log = logging.getLogger(__name__)
+KEPT_CASES = 24
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the worklist shows of a case: a thumbnail, and the leading finding where a model reads such images."""
+
+    thumbnail: bytes
+    score: float | None = None
+    finding: str = ""
+    flagged: bool = False
+
+
+class Library:
+    """All sample cases of this process; safe to use from any thread."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.entries: dict[str, SampleEntry] = {entry.id: entry for entry in list_samples()}
+        self._cases: OrderedDict[str, Case] = OrderedDict()
+        self._summaries: dict[str, Summary] = {}
+        self._lock = threading.Lock()
+        self._scan: threading.Thread | None = None
+
+    def case(self, case_id: str) -> Case:
+        """Raises DataError for an unknown id or an image that is not there."""
+        with self._lock:
+            if case_id in self._cases:
+                self._cases.move_to_end(case_id)
+                return self._cases[case_id]
+        case = load_sample(case_id)
+        with self._lock:
+            self._cases[case_id] = case
+            while len(self._cases) > KEPT_CASES:
+                self._cases.popitem(last=False)
+        return case
+
+    def summary(self, case_id: str) -> Summary | None:
+        """None until the background look-through has come to the case."""
+        return self._summaries.get(case_id)
+
+    @property
+    def scanning(self) -> bool:
+        return self._scan is not None and self._scan.is_alive()
+
+    def start_scan(self) -> None:
+        """Look through the samples once, in the background."""
+        with self._lock:
+            if self._scan is None:
+                self._scan = threading.Thread(target=self._look_through, name="sightline-worklist", daemon=True)
+                self._scan.start()
+
+    def summarise(self, case: Case) -> Summary:
+        """Thumbnail, and the top finding of the first model that reads this kind of image."""
+        card = reading_model(case, dict(self._desk.engine.cards()))
+        picture = thumbnail(case.image)
+        if card is None:
+            return Summary(picture)
+        prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)))
+        # The finding furthest above its operating point matters more than the commonest one.
+        margin = prediction.probabilities - (0 if prediction.exclusive else prediction.thresholds)
+        top = int(margin.argmax())
+        flagged = not prediction.exclusive and top in prediction.flagged
+        return Summary(
+            picture, float(prediction.probabilities[top]), prediction.classes[top].replace("_", " "), flagged
+        )
+
+    def _look_through(self) -> None:
+        for case_id in self.entries:
+            try:
+                # Not through self.case(): a look-through must not push out the cases that readers have open.
+                self._summaries[case_id] = self.summarise(load_sample(case_id))
+            except SightlineError as error:
+                log.warning("Sample %s cannot be shown in the worklist: %s", case_id, error)
+                self._summaries[case_id] = Summary(b"")
+
+
+def reading_model(case: Case, cards: dict[str, ModelCard], preferred: str = "") -> ModelCard | None:
+    """The preferred model if it reads this kind of image, else the first that does; None where there is none."""
+    if case.image.modality is Modality.UNKNOWN:
+        return None
+    reading = {card.id: card for card in cards.values() if case.image.modality in card.input.modality}
+    return reading.get(preferred) or next(iter(reading.values()), None)
+
+
+def require(cases: dict[str, Case], library: Library, case_id: str) -> Case:
+    """An upload of this session, else a sample. Raises DataError."""
+    if case_id in cases:
+        return cases[case_id]
+    if case_id.startswith("upload-"):
+        raise DataError(
+            "This upload is no longer in memory; uploads last as long as the browser tab. Drop the file again."
+        )
+    return library.case(case_id)

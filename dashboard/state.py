@@ -1,0 +1,120 @@
+"""What lasts between runs of a page: process-wide services, and a typed view of the session."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import streamlit as st
+
+from dashboard.jobs.desk import Desk
+from dashboard.jobs.store import ResultStore
+from dashboard.library import Library, Summary
+from dashboard.serving.factory import make_engine
+from dashboard.settings import settings
+from explainers.types import ParamValue
+from models.types import Case
+
+T = TypeVar("T")
+DEFAULT_METHODS = ("grad-cam", "integrated-gradients", "occlusion")
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each for the whole process."""
+
+    desk: Desk
+    library: Library
+
+
+@st.cache_resource(show_spinner="Starting Sightline ...")
+def services() -> Services:
+    config = settings()
+    desk = Desk(make_engine(config), ResultStore(config.cache / "results", config.cache_mb))
+    library = Library(desk)
+    library.start_scan()
+    return Services(desk, library)
+
+
+@dataclass
+class Uploads:
+    """Images of this session; they live in memory only.
+
+    Attributes:
+        seen: ids of uploaded files already read.
+        failures: sentences to show, by file name.
+    """
+
+    cases: dict[str, Case] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, Summary] = field(default_factory=dict)
+
+
+@dataclass
+class CaseView:
+    """What the reader has chosen on the Case page.
+
+    Attributes:
+        model_id: "" until a case has been opened with a model that reads it.
+        preferred_model: the model chosen last; kept where it reads the next case too.
+        finding: class index; None for the leading one.
+        slices: slice shown, by case.
+        against: class index of a contrast; None explains the finding alone.
+        params: method id to the settings the reader changed.
+        stopped: keys of explanations the reader stopped.
+        held: keys of the jobs this page has asked for.
+    """
+
+    case_id: str = ""
+    model_id: str = ""
+    preferred_model: str = ""
+    finding: int | None = None
+    slices: dict[str, int] = field(default_factory=dict)
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    against: int | None = None
+    params: dict[str, dict[str, ParamValue]] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+
+    def open(self, case_id: str) -> None:
+        """Turn to another case: finding and model are chosen anew, methods and settings stay."""
+        if case_id != self.case_id:
+            self.case_id, self.finding, self.against = case_id, None, None
+            self.preferred_model, self.model_id = self.model_id or self.preferred_model, ""
+
+
+@dataclass
+class CompareView:
+    """What the Compare page holds: the keys of the jobs it has asked for, and those the reader stopped."""
+
+    stopped: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+
+
+def _session(key: str, kind: type[T]) -> T:
+    """The session's object of that kind, made when first asked for."""
+    if key not in st.session_state:
+        st.session_state[key] = kind()
+    found: T = st.session_state[key]
+    return found
+
+
+def uploads() -> Uploads:
+    return _session("uploads", Uploads)
+
+
+def case_view() -> CaseView:
+    return _session("case_view", CaseView)
+
+
+def compare_view() -> CompareView:
+    return _session("compare_view", CompareView)
+
+
+def owner() -> str:
+    """A random name of this session, under which it holds jobs."""
+    if "owner" not in st.session_state:
+        st.session_state["owner"] = secrets.token_hex(8)
+    return str(st.session_state["owner"])

@@ -1,0 +1,90 @@
+"""The panels under the viewer: findings, what is known of the case, downloads."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+
+import streamlit as st
+
+from dashboard.cases import readable
+from dashboard.reports.files import manifest_bytes, manifest_entry, nifti_bytes, npz_bytes, overlay_png
+from dashboard.serving.types import Explanation
+from dashboard.widgets.findings import Finding, findings
+from models.card import ModelCard
+from models.types import Case, Image, Prediction
+
+
+def findings_panel(card: ModelCard, prediction: Prediction, case: Case, chosen: int, key: str) -> int | None:
+    """All classes, the most probable first; returns a class the reader has just chosen."""
+    truth = {readable(name).casefold(): value for name, value in case.labels.items()}
+    rows = []
+    for index in prediction.order:
+        name = readable(prediction.classes[index])
+        flagged = index in prediction.flagged
+        if prediction.exclusive:
+            decision = "top class" if flagged else ""
+            threshold = None
+        else:
+            decision = "flagged" if flagged else "below"
+            threshold = float(prediction.thresholds[index])
+        probability = float(prediction.probabilities[index])
+        alarming = flagged and not prediction.exclusive
+        rows.append(Finding(index, name, probability, threshold, alarming, decision, truth.get(name.casefold())))
+    note = "" if prediction.exclusive else f"Thresholds: {card.thresholds.source}."
+    calibrated = card.calibration.method != "none"
+    return findings(rows, chosen=chosen, key=key, note=note, calibrated=calibrated)
+
+
+def about_panel(case: Case, card: ModelCard | None, prediction: Prediction | None) -> None:
+    """Origin, licence, what survived de-identification, and what the model says of itself."""
+    provenance = case.provenance
+    lines = [f"**Origin**: {provenance.source}" + (f" · {provenance.licence}" if provenance.licence else "")]
+    if case.attributes:
+        lines.append("**Attributes**: " + ", ".join(f"{name} {value}" for name, value in case.attributes.items()))
+    if provenance.kept:
+        lines.append(
+            "**Kept from the header**: " + ", ".join(provenance.kept) + ". Everything else was dropped on reading."
+        )
+    lines += [f"**Note**: {note}" for note in provenance.notes]
+    if prediction is not None and prediction.distance is not None:
+        lines.append(
+            f"**Likeness**: farther from the training images than {prediction.distance:.0f} % of held-out images."
+        )
+    if card is not None:
+        lines.append(f"**Model**: {card.title}, version {card.version}. {card.intended_use}")
+    for line in lines:
+        st.markdown(line)
+
+
+def download_panel(case: Case, image: Image, maps: Mapping[str, Explanation], prediction: Prediction | None) -> None:
+    """Raw maps, overlays and manifest as one zip, made when asked for."""
+    st.download_button(
+        "Maps, overlays and manifest (zip)",
+        data=lambda: _zip(image, maps, prediction),
+        file_name=f"{case.id}-maps.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        disabled=not maps,
+        on_click="ignore",
+        help="NPZ with the raw values, NIfTI where the geometry is known, PNG overlays, and a JSON manifest to compute them again.",
+    )
+
+
+def _zip(image: Image, maps: Mapping[str, Explanation], prediction: Prediction | None) -> bytes:
+    buffer = io.BytesIO()
+    entries = []
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for method, explanation in maps.items():
+            stem = f"{method}.{explanation.attribution.target.name}".replace(" ", "_")
+            archive.writestr(f"{stem}.npz", npz_bytes(explanation))
+            archive.writestr(f"{stem}.png", overlay_png(image, explanation))
+            if image.geometry is not None:
+                archive.writestr(f"{stem}.nii.gz", nifti_bytes(explanation, image.geometry))
+            entries.append({"file": f"{stem}.npz", **manifest_entry(explanation)})
+        scores = (
+            {} if prediction is None else dict(zip(prediction.classes, prediction.probabilities.tolist(), strict=True))
+        )
+        archive.writestr("manifest.json", manifest_bytes(entries, scores=scores))
+    return buffer.getvalue()

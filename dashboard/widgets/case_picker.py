@@ -1,0 +1,79 @@
+"""The left panel: worklist and uploads."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.cases import facts_line
+from dashboard.library import Library, Summary
+from dashboard.state import Uploads
+from dashboard.widgets.worklist import WorklistRow, worklist
+from models.errors import DataError
+from models.io import read_uploads
+
+HEIGHT = 560
+_TYPES_NOTE = "DICOM (files or a zipped series), NIfTI, PNG, JPEG, TIFF, BMP, WebP"
+
+
+def rows(library: Library, uploads: Uploads) -> list[WorklistRow]:
+    """Uploads first, then the samples in the order of the manifest."""
+    listed = [
+        _row(case.id, case.title, facts_line(case), "Uploads", _summary_of_upload(library, uploads, case.id))
+        for case in uploads.cases.values()
+    ]
+    for entry in library.entries.values():
+        listed.append(_row(entry.id, entry.title, entry.subtitle, entry.group, library.summary(entry.id)))
+    return listed
+
+
+def case_picker(library: Library, uploads: Uploads, selected: str, key: str) -> str | None:
+    """Shows the panel; returns a case the reader has just chosen or dropped, else None."""
+    arrived = _upload_box(uploads, key)
+    every = 2.0 if library.scanning else None  # thumbnails and scores come in while samples are looked through
+    st.fragment(_listed, run_every=every)(library, uploads, selected, key)
+    return st.session_state.pop(f"{key}-chosen", None) or arrived
+
+
+def _listed(library: Library, uploads: Uploads, selected: str, key: str) -> None:
+    chosen = worklist(rows(library, uploads), selected=selected, key=f"{key}-list", height=HEIGHT)
+    if chosen is not None:
+        st.session_state[f"{key}-chosen"] = chosen
+        st.rerun()
+
+
+def _upload_box(uploads: Uploads, key: str) -> str | None:
+    files = st.file_uploader(
+        "Open images",
+        accept_multiple_files=True,
+        key=f"{key}-files",
+        help=f"{_TYPES_NOTE}. Up to 500 MB. Nothing leaves this machine.",
+    )
+    fresh = [file for file in files if file.file_id not in uploads.seen]
+    arrived = None
+    if fresh:
+        uploads.failures.clear()
+        uploads.seen.update(file.file_id for file in fresh)
+        with st.spinner("Reading ..."):
+            try:
+                result = read_uploads([(file.name, file.getvalue()) for file in fresh])
+            except DataError as error:
+                uploads.failures["Upload"] = str(error)
+            else:
+                uploads.failures.update({failure.name: failure.message for failure in result.failures})
+                for case in result.cases:
+                    uploads.cases[case.id] = case
+                    arrived = arrived or case.id
+    for name, message in uploads.failures.items():
+        st.error(f"**{name}**: {message}", icon=":material/error:")
+    return arrived
+
+
+def _summary_of_upload(library: Library, uploads: Uploads, case_id: str) -> Summary:
+    if case_id not in uploads.summaries:
+        uploads.summaries[case_id] = library.summarise(uploads.cases[case_id])
+    return uploads.summaries[case_id]
+
+
+def _row(case_id: str, title: str, subtitle: str, group: str, summary: Summary | None) -> WorklistRow:
+    known = summary or Summary(b"")
+    return WorklistRow(case_id, title, subtitle, group, known.score, known.finding, known.flagged, known.thumbnail)

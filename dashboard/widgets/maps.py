@@ -1,0 +1,87 @@
+"""Explanations as panes of the viewer, and what the reader does there."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from dashboard.jobs.desk import Answer, Desk
+from dashboard.serving.types import ExplainRequest, Explanation
+from dashboard.widgets.viewer.packing import MapLayer
+from dashboard.widgets.viewer.viewer import Pane
+from explainers import get
+from explainers.reduce import reduce_channels
+from models.errors import SightlineError
+
+_layers: WeakKeyDictionary[Explanation, MapLayer] = WeakKeyDictionary()
+COMPLETENESS_LIMIT = 0.05  # above it integrated gradients have visibly not added up
+
+
+def answers(
+    desk: Desk, requests: dict[str, ExplainRequest], owner: str, held: set[str], stopped: set[str]
+) -> dict[str, Answer]:
+    """Ask for every request; let go of what was asked before and is no longer shown.
+
+    Args:
+        requests: by pane id.
+        held: keys asked for so far; brought up to date.
+        stopped: keys that the reader stopped: they are not asked for again.
+    """
+    found: dict[str, Answer] = {}
+    for pane, request in requests.items():
+        try:
+            key = desk.engine.key(request)
+        except SightlineError as error:
+            found[pane] = Answer("", "failed", message=str(error))
+            continue
+        found[pane] = Answer(key, "cancelled") if key in stopped else desk.ask(request, owner)
+    wanted = {answer.key for answer in found.values() if answer.key and answer.state != "cancelled"}
+    desk.keep_only(wanted, held, owner)
+    held.clear()
+    held.update(wanted)
+    return found
+
+
+def pane(pane_id: str, method: str, answer: Answer, title: str = "") -> Pane:
+    """One method's answer as a pane."""
+    heading = title or get(method).spec.title
+    if answer.explanation is None:
+        status = "queued" if answer.state == "done" else answer.state
+        return Pane(pane_id, heading, status=status, progress=answer.progress, message=answer.message)
+    attribution = answer.explanation.attribution
+    note, tone = "", "plain"
+    error = attribution.completeness_error
+    if error is not None:
+        weak = abs(error) > COMPLETENESS_LIMIT
+        note = f"completeness error {abs(error):.1%}" + (": more steps needed" if weak else "")
+        tone = "warn" if weak else "plain"
+    elif not attribution.values.any():
+        note, tone = "the map is zero everywhere", "warn"
+    return Pane(pane_id, heading, subtitle(answer.explanation), note, map=layer(answer.explanation), tone=tone)  # type: ignore[arg-type]
+
+
+def subtitle(explanation: Explanation) -> str:
+    """What distinguishes this map: layer or size of the work, and the time it took."""
+    attribution = explanation.attribution
+    params = attribution.params
+    parts = []
+    if params.get("layer"):
+        parts.append(str(params["layer"]))
+    if "steps" in params:
+        parts.append(f"{params['steps']} steps")
+    if "samples" in params:
+        parts.append(f"{params['samples']} samples")
+    if "window" in params and "stride" in params:
+        parts.append(f"{params['window']}/{params['stride']} px")
+    return " · ".join([*parts, f"{attribution.runtime_s:.2f} s"])
+
+
+def layer(explanation: Explanation) -> MapLayer:
+    """The map as the viewer draws it, channels summed; the same object each time, so that it is packed once."""
+    known = _layers.get(explanation)
+    if known is None:
+        attribution = explanation.attribution
+        known = MapLayer(
+            reduce_channels(attribution.values), explanation.grid_to_image, attribution.signed, attribution.unit
+        )
+        _layers[explanation] = known
+    return known

@@ -1,0 +1,33 @@
+"""The few rules that the theme cannot express, and the line that stands under every page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+# A file of ours: Streamlit fetches icons that are named (":material/...:") from the internet for the browser tab.
+ICON = str(Path(__file__).with_name("icon.png"))
+
+_STYLE = """<style>
+[data-testid="stApp"] { font-variant-numeric: tabular-nums; }
+[data-testid="stMainBlockContainer"] { max-width: none; padding-left: 1.5rem; padding-right: 1.5rem; }
+[data-testid="stSidebarHeader"] { height: 2.75rem; margin-bottom: 0; }
+[data-testid="stSidebarUserContent"] { padding-top: 0; }
+.sightline-footer { margin: 0; opacity: 0.8; font-size: 0.8125rem; text-align: right; }
+</style>"""
+
+_FOOTER = (
+    '<p class="sightline-footer">Research and teaching use. '
+    "It supports a reader's judgement and never replaces it.</p>"
+)
+
+
+def inject() -> None:
+    """Adds the global rules; call it once a run, before the page."""
+    st.html(_STYLE)
+
+
+def footer() -> None:
+    """Says what the app is for, once, under the page."""
+    st.html(_FOOTER)

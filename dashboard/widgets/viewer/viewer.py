@@ -1,0 +1,194 @@
+"""The linked image viewer: an image and its maps side by side under one zoom, pan, window, slice and cursor.
+
+Everything a reader drags runs in the browser; Python hears only of what it must act on. The image and each map
+travel once: they are mounted as small elements of their own, which Streamlit resends as references, and the
+viewer's own message holds their content hashes.
+
+The browser side is plain JavaScript without a build step. The files of ``SCRIPTS`` are joined in that order into
+one module; each says at its top what it is for.
+
+For tests and scripts, the root element (``data-testid="viewer"``) carries ``data-ready``, ``data-draws``,
+``data-draw-ms``, ``data-zoom``, ``data-center``, ``data-window``, ``data-level``, ``data-slice`` and
+``data-maximised``; panes are ``pane-<id>``, the readout ``readout`` with ``readout-position``, ``readout-image``
+and ``readout-<pane id>``, controls ``control-<name>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import streamlit as st
+
+from dashboard.widgets.viewer.packing import MapLayer, Packed, pack_image, pack_map, pack_region
+from models.errors import DataError
+from models.types import Image, Region
+
+Status = Literal["ready", "queued", "running", "failed", "cancelled"]
+
+SCRIPTS = (
+    "colour.js",
+    "raster.js",
+    "overlay.js",
+    "regions.js",
+    "contents.js",
+    "elements.js",
+    "panes.js",
+    "toolbar.js",
+    "readout.js",
+    "gestures.js",
+    "picture.js",
+    "viewer.js",
+)
+
+STYLES = ("viewer.css", "panes.css", "controls.css")
+
+_HERE = Path(__file__).parent
+
+
+def _source(*names: str) -> str:
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+_blob = st.components.v2.component("sightline_blob", js=_source("blob.js"))
+_viewer = st.components.v2.component("sightline_viewer", css=_source(*STYLES), js=_source(*SCRIPTS))
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One picture of the row: the image itself (``map`` None and ready) or the image under one method's map.
+
+    Attributes:
+        id: stable; comes back in events and keeps what the reader chose for this pane.
+        title, subtitle: at the top, left and right ("Grad-CAM", "norm5, 0.06 s").
+        note: one line under the map ("completeness error 1.2 %").
+        tone: how the note is meant; its words must say it too.
+        progress: 0 to 1, while running.
+        message: what went wrong, or a hint.
+    """
+
+    id: str
+    title: str
+    subtitle: str = ""
+    note: str = ""
+    status: Status = "ready"
+    progress: float = 0.0
+    message: str = ""
+    map: MapLayer | None = None
+    tone: Literal["plain", "good", "warn"] = "plain"
+
+
+@dataclass(frozen=True)
+class ViewerEvents:
+    """What the reader did since the last run.
+
+    Attributes:
+        picked: (pane id, column, row) of a clicked pixel, in pixels of the original image.
+        slice: the slice the reader has moved to; None until it was moved on this image.
+        page: -1 for the previous case, 1 for the next, else 0.
+        cancel, retry: id of the pane whose work shall stop, or start again.
+    """
+
+    picked: tuple[str, int, int] | None = None
+    slice: int | None = None
+    page: Literal[-1, 0, 1] = 0
+    cancel: str | None = None
+    retry: str | None = None
+
+
+def viewer(
+    image: Image,
+    panes: Sequence[Pane],
+    *,
+    key: str,
+    slice_index: int = 0,
+    regions: Sequence[Region] = (),
+    height: int | None = None,
+    caption: Sequence[str] = (),
+    file_name: str = "sightline.png",
+    pickable: bool = False,
+) -> ViewerEvents:
+    """Mounts the viewer and returns what the reader did.
+
+    Zoom, pan and window last until the image changes; the display settings last as long as the page is open.
+    Inside a fragment, events rerun the fragment alone.
+
+    Args:
+        slice_index: the slice that the maps belong to; on others they are not drawn. When it changes to a slice
+            that the reader did not choose in the viewer, the viewer goes there.
+        regions: reference masks ((H, W) or (D, H, W), as the image) and boxes; a box is drawn on ``slice_index``.
+        height: of each picture in CSS pixels; None follows the image's shape and the browser's window.
+        caption: lines printed under a saved picture (model, target, "research use").
+        file_name: of a saved picture; nothing in it may tell who the patient is.
+        pickable: whether a click reruns the script with ``picked``.
+
+    Raises:
+        DataError: two panes share an id, the slice does not exist, or a region does not fit the image.
+    """
+    ids = [pane.id for pane in panes]
+    if len(set(ids)) != len(ids):
+        raise DataError(f"Each pane of the viewer needs an id of its own, got {', '.join(ids)}.")
+    if not 0 <= slice_index < image.depth:
+        raise DataError(f"Slice {slice_index} does not exist; the image has slices 0 to {image.depth - 1}.")
+    base = pack_image(image)
+    layers = {pane.id: pack_map(pane.map) for pane in panes if pane.map is not None}
+    outlines = [pack_region(region, image) for region in regions]
+    with st.container(gap=None):
+        mounted: set[str] = set()
+        for packed in (base, *layers.values(), *outlines):
+            if packed.blob and packed.blob not in mounted:
+                mounted.add(packed.blob)
+                _blob(key=f"{key}-{packed.blob}", data=packed.data)
+        result = _viewer(
+            key=key,
+            data={
+                "key": key,
+                "image": base.facts,
+                "slice": slice_index,
+                "panes": [_pane_facts(pane, layers.get(pane.id)) for pane in panes],
+                "regions": [packed.facts for packed in outlines],
+                "height": height,
+                "caption": list(caption),
+                "file_name": file_name,
+                "pickable": pickable,
+            },
+            on_picked_change=_nothing,
+            on_slice_change=_nothing,
+            on_page_change=_nothing,
+            on_cancel_change=_nothing,
+            on_retry_change=_nothing,
+        )
+    return _events(result, base.blob, image.depth)
+
+
+def _nothing() -> None:
+    """Streamlit keeps only events that have a callback; the viewer's are read from its result."""
+
+
+def _pane_facts(pane: Pane, layer: Packed | None) -> dict[str, Any]:
+    return {
+        "id": pane.id,
+        "title": pane.title,
+        "subtitle": pane.subtitle,
+        "note": pane.note,
+        "tone": pane.tone,
+        "status": pane.status,
+        "progress": min(1.0, max(0.0, pane.progress)),
+        "message": pane.message,
+        "map": layer.facts if layer else None,
+    }
+
+
+def _events(result: Mapping[str, Any], image_id: str, depth: int) -> ViewerEvents:
+    picked, moved, page = result.get("picked"), result.get("slice"), result.get("page")
+    # A slice chosen on the image shown before says nothing about this one.
+    here = moved and moved.get("image") == image_id and 0 <= moved["index"] < depth
+    return ViewerEvents(
+        picked=(str(picked["pane"]), int(picked["x"]), int(picked["y"])) if picked else None,
+        slice=int(moved["index"]) if here and moved else None,
+        page=-1 if page == -1 else 1 if page == 1 else 0,
+        cancel=result.get("cancel"),
+        retry=result.get("retry"),
+    )

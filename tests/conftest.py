@@ -1,0 +1,68 @@
+"""Small networks and model folders that many tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import tomli_w
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from models.weights import sha256_of
+
+
+def liven(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights under which every branch matters: timm starts residual branches at zero."""
+    draw = torch.Generator().manual_seed(seed)
+    for name, value in module.named_parameters():
+        if value.ndim == 1:
+            low, high = (-0.2, 0.2) if name.endswith("bias") else (0.6, 1.4)
+            value.data = torch.rand(value.shape, generator=draw) * (high - low) + low
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean = torch.randn(part.num_features, generator=draw) * 0.1
+            part.running_var = torch.rand(part.num_features, generator=draw) + 0.5
+    return module.eval()
+
+
+def card_fields(**changes: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": "tiny",
+        "title": "Tiny",
+        "architecture": "timm:mobilenetv3_small_050",
+        "task": "multilabel",
+        "classes": ["Alpha", "Beta", "Gamma"],
+        "target_layers": ["blocks.4"],
+        "licence": "Apache-2.0",
+        "intended_use": "Tests.",
+        "input": {"height": 64, "width": 64, "modality": ["x-ray"], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+        "training": {"data": "none", "licence": "none"},
+    }
+    return fields | changes
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a model folder with live random weights; keyword arguments change the card."""
+
+    def make(folder: str = "tiny", outputs: int = 3, suffix: str = ".safetensors", prefix: str = "", **changes: Any) -> Path:
+        root = tmp_path / "zoo" / folder
+        root.mkdir(parents=True)
+        torch.manual_seed(0)
+        module = liven(timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=outputs))
+        state = {prefix + name: value.contiguous() for name, value in module.state_dict().items()}
+        path = root / f"weights{suffix}"
+        if suffix == ".safetensors":
+            save_file(state, path)
+        else:
+            torch.save({"state_dict": state}, path)
+        fields = card_fields(weights={"file": path.name, "sha256": sha256_of(path)}) | changes
+        (root / "card.toml").write_text(tomli_w.dumps(fields))
+        return root
+
+    return make

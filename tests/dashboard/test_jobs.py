@@ -1,0 +1,222 @@
+"""The worker, the store and the desk: sharing, cancelling, finding again."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashboard.jobs.desk import Answer, Desk
+from dashboard.jobs.runner import Job, JobRunner
+from dashboard.jobs.store import ResultStore
+from dashboard.serving.local import LocalEngine
+from dashboard.serving.types import ExplainRequest, Explanation
+from models.context import RunContext
+from models.errors import ExplainError
+from models.types import Image, Modality
+
+MakeModel = Callable[..., Path]
+
+
+def finish(job: Job[int]) -> Job[int]:
+    assert job.finished.wait(20)
+    return job
+
+
+@pytest.fixture
+def runner() -> Iterator[JobRunner[int]]:
+    made: JobRunner[int] = JobRunner()
+    yield made
+    made.close()
+
+
+def test_two_owners_share_one_job(runner: JobRunner[int]) -> None:
+    calls = []
+    gate = threading.Event()
+
+    def work(ctx: RunContext) -> int:
+        gate.wait(20)
+        calls.append(1)
+        return 7
+
+    first, second = runner.submit("a", work, "one"), runner.submit("a", work, "two")
+    gate.set()
+    assert first is second
+    assert finish(first).result == 7
+    assert calls == [1]
+
+
+def test_a_job_goes_on_until_its_last_owner_lets_go(runner: JobRunner[int]) -> None:
+    def work(ctx: RunContext) -> int:
+        ctx.total = 2000
+        for _ in range(2000):
+            ctx.tick()
+            time.sleep(0.005)
+        return 1
+
+    job = runner.submit("a", work, "one")
+    runner.submit("a", work, "two")
+    runner.release("a", "one")
+    time.sleep(0.05)
+    assert job.active
+    runner.release("a", "two")
+    assert finish(job).state == "cancelled"
+    assert job.progress < 1
+
+
+def test_a_stopped_job_can_be_asked_for_again(runner: JobRunner[int]) -> None:
+    gate = threading.Event()
+    blocker = runner.submit("block", lambda ctx: int(gate.wait(20)), "one")
+    job = runner.submit("a", lambda ctx: 3, "one")
+    runner.release("a", "one")
+    assert job.state == "cancelled"
+    again = runner.submit("a", lambda ctx: 4, "one")
+    gate.set()
+    assert finish(again).result == 4
+    finish(blocker)
+
+
+def test_cheap_work_goes_first(runner: JobRunner[int]) -> None:
+    order: list[str] = []
+    gate = threading.Event()
+    runner.submit("block", lambda ctx: int(gate.wait(20)), "one")
+    time.sleep(0.05)
+    slow = runner.submit("slow", lambda ctx: order.append("slow") or 1, "one", priority=30)
+    runner.submit("quick", lambda ctx: order.append("quick") or 1, "one", priority=10)
+    gate.set()
+    finish(slow)
+    assert order == ["quick", "slow"]
+
+
+def test_a_failure_is_one_sentence_and_the_worker_lives_on(runner: JobRunner[int], caplog: pytest.LogCaptureFixture) -> None:
+    def planned(ctx: RunContext) -> int:
+        raise ExplainError("Choose a smaller window.")
+
+    def unplanned(ctx: RunContext) -> int:
+        raise ZeroDivisionError
+
+    assert finish(runner.submit("a", planned, "one")).message == "Choose a smaller window."
+    assert "ZeroDivisionError" in finish(runner.submit("b", unplanned, "one")).message
+    assert finish(runner.submit("c", lambda ctx: 5, "one")).result == 5
+
+
+def film(seed: int = 0) -> Image:
+    values = np.random.default_rng(seed).random((1, 64, 64)).astype(np.float32)
+    return Image(values, "unit interval", Modality.XRAY)
+
+
+def ask_until_done(desk: Desk, request: ExplainRequest, owner: str = "one") -> Answer:
+    for _ in range(600):
+        answer = desk.ask(request, owner)
+        if not answer.active:
+            return answer
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+@pytest.fixture
+def desk(make_model: MakeModel, tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(LocalEngine([make_model().parent]), ResultStore(tmp_path / "results"))
+    yield made
+    made.close()
+
+
+def request_of(desk: Desk, method: str = "occlusion", seed: int = 0, **params: int) -> ExplainRequest:
+    card = desk.engine.cards()["tiny"]
+    return ExplainRequest("tiny", film(seed), method, card.target("Beta"), params)
+
+
+def test_a_result_is_found_again_byte_for_byte(desk: Desk, make_model: MakeModel, tmp_path: Path) -> None:
+    request = request_of(desk, "integrated-gradients", steps=8)
+    fresh = ask_until_done(desk, request)
+    assert fresh.explanation is not None
+    after_restart = Desk(desk.engine, ResultStore(tmp_path / "results"))
+    stored = after_restart.ask(request, "two")
+    assert stored.stored
+    assert stored.explanation is not None
+    assert stored.explanation.attribution.values.tobytes() == fresh.explanation.attribution.values.tobytes()
+    assert stored.explanation.attribution.target == fresh.explanation.attribution.target
+    assert dict(stored.explanation.provenance) == dict(fresh.explanation.provenance)
+
+
+def test_only_what_changed_has_a_new_key(desk: Desk) -> None:
+    engine, card = desk.engine, desk.engine.cards()["tiny"]
+    base = request_of(desk, window=16, stride=8)
+    assert engine.key(base) == engine.key(request_of(desk, window=16, stride=8))
+    others = [
+        request_of(desk, window=16, stride=4),
+        request_of(desk, seed=1, window=16, stride=8),
+        ExplainRequest("tiny", base.image, "occlusion", card.target("Alpha"), base.params),
+        ExplainRequest("tiny", base.image, "occlusion", card.target("Beta", "contrast", "Alpha"), base.params),
+        ExplainRequest("tiny", base.image, "occlusion", base.target, base.params, seed=1),
+        ExplainRequest("tiny", base.image, "grad-cam", base.target),
+    ]
+    assert len({engine.key(request) for request in [base, *others]}) == len(others) + 1
+
+
+def test_cancelled_half_way_leaves_the_model_usable(desk: Desk) -> None:
+    request = request_of(desk, window=16, stride=1)
+    answer = desk.ask(request, "one")
+    deadline = time.time() + 60
+    while desk.ask(request, "one").progress < 0.05:
+        assert time.time() < deadline
+        time.sleep(0.01)
+    desk.keep_only(set(), {answer.key}, "one")
+    while desk.waiting:
+        assert time.time() < deadline
+        time.sleep(0.01)
+    small = request_of(desk, window=32, stride=16)
+    after = ask_until_done(desk, small).explanation
+    alone = desk.engine.explain(small, RunContext())
+    assert after is not None
+    assert after.attribution.values.tobytes() == alone.attribution.values.tobytes()
+
+
+def test_two_sessions_at_once_get_what_they_get_alone(desk: Desk) -> None:
+    """Eight requests from two threads, cams and gradients mixed, against a serial run on a fresh copy."""
+    requests = [request_of(desk, method, seed) for seed in range(4) for method in ("grad-cam", "integrated-gradients")]
+    results: dict[int, Explanation] = {}
+
+    def session(name: str, own: list[int]) -> None:
+        for index in own:
+            answer = ask_until_done(desk, requests[index], name)
+            assert answer.explanation is not None, answer.message
+            results[index] = answer.explanation
+
+    threads = [threading.Thread(target=session, args=(f"s{k}", list(range(k, 8, 2)))) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    for index, request in enumerate(requests):
+        serial = desk.engine.explain(request, RunContext())
+        assert results[index].attribution.values.tobytes() == serial.attribution.values.tobytes()
+
+
+def test_the_store_is_private_and_survives_damage(desk: Desk, tmp_path: Path) -> None:
+    request = request_of(desk, "grad-cam")
+    key = ask_until_done(desk, request).key
+    folder = tmp_path / "results"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    path = folder / f"{key}.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    store = ResultStore(folder)
+    assert store.get(key) is None
+    assert not path.exists()
+
+
+def test_the_store_forgets_the_oldest_first(desk: Desk, tmp_path: Path) -> None:
+    explanation = ask_until_done(desk, request_of(desk, "occlusion")).explanation
+    assert explanation is not None
+    store = ResultStore(tmp_path / "small", limit_mb=0)
+    store.put("a" * 64, explanation)
+    assert store.get("a" * 64) is None
+    store = ResultStore(tmp_path / "large", limit_mb=1)
+    for name in "abc":
+        store.put(name * 64, explanation)
+    assert all(store.get(name * 64) is not None for name in "abc")
