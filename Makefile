@@ -7,7 +7,7 @@ PORT ?= 8501
 export PYTHONPATH := .
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 
-.PHONY: help run test check screenshots benchmark clean
+.PHONY: help run test check screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,9 +29,6 @@ check: $(VENV)/.dev ## lint, types, layers, dependencies
 
 screenshots: $(VENV)/.browser ## make the README's pictures anew
 	$(BIN)/python docs/screenshots.py
-
-benchmark: $(VENV)/.dev ## time the methods and the screen
-	$(BIN)/python benchmarks/explain.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

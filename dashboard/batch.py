@@ -134,8 +134,7 @@ def _planes(path: Path, slice_index: int | None, done: Done) -> list[tuple[str, 
         return []
     done.failures.update({failure.name: failure.message for failure in found.failures})
     planes = []
-    for case in found.cases:
-        name = path.name if len(found.cases) == 1 and path.is_file() else case.title
+    for case, name in zip(found.cases, found.names, strict=True):
         try:
             index = middle_slice(case.image) if slice_index is None or not case.image.is_volume else slice_index
             planes.append((name, case.image.slice(index)))

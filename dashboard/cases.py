@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from models.types import Case, Image, Modality
+from sample_data.samples import SampleEntry
 
 RESEARCH_NOTE = "Research and teaching use. It supports a reader's judgement and never replaces it."
+
+
+SYSTEMS = {
+    "chest-xray-14": "Chest X-ray",
+    "lung-cancer-ct": "Lung CT",
+    "pneumonia-ct": "Pneumonia CT",
+    "brain-tumor-mri": "Brain MRI",
+    "skin-lesion-7": "Skin",
+    "": "Other images",
+}
+_KINDS = {"package": "real", "committed": "real", "folder": "real", "phantom": "phantom"}
+
+
+def listed(entries: Iterable[SampleEntry]) -> list[SampleEntry]:
+    """The order of the worklist: by system, and in each the real images before the phantoms."""
+    order = list(SYSTEMS)
+    return sorted(entries, key=lambda entry: (order.index(entry.system), entry.kind == "phantom"))
+
+
+def entry_line(entry: SampleEntry) -> str:
+    """The kind of sample in a few words, before it has been opened: "x-ray · phantom"."""
+    known = [entry.attributes[name] for name in ("view", "sex", "age") if entry.attributes.get(name)]
+    return " · ".join([str(entry.modality), *known, *([_KINDS[entry.kind]] if not known else [])])
 
 
 def middle_slice(image: Image) -> int:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from dashboard.cases import middle_slice
+from dashboard.cases import listed, middle_slice
 from dashboard.jobs.desk import Desk
 from dashboard.thumbnail import thumbnail
 from models.card import ModelCard
@@ -34,7 +34,7 @@ class Library:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.entries: dict[str, SampleEntry] = {entry.id: entry for entry in list_samples()}
+        self.entries: dict[str, SampleEntry] = {entry.id: entry for entry in listed(list_samples())}
         self._cases: OrderedDict[str, Case] = OrderedDict()
         self._summaries: dict[str, Summary] = {}
         self._lock = threading.Lock()

@@ -47,9 +47,10 @@ class NoveltyModel:
         centred = features - self.mean
         along = centred @ self.axes.T
         rest = np.maximum((centred**2).sum(1) - (along**2).sum(1), 0.0)
-        spare = max(1, self.mean.size - len(self.axes))
-        squared = ((along**2) / self.variance).sum(1) + rest / self.rest_variance
-        return np.sqrt(squared / (len(self.axes) + spare)).astype(np.float32)
+        squared = ((along**2) / self.variance).sum(1)
+        if self.mean.size > len(self.axes):
+            squared = squared + rest / self.rest_variance
+        return np.sqrt(squared / self.mean.size).astype(np.float32)
 
     def percentiles(self, features: FloatArray) -> FloatArray:
         """(n,) share of held-out images that lie nearer, 0 to 100."""

@@ -50,7 +50,9 @@ def card_fields(**changes: Any) -> dict[str, Any]:
 def make_model(tmp_path: Path) -> Callable[..., Path]:
     """Writes a model folder with live random weights; keyword arguments change the card."""
 
-    def make(folder: str = "tiny", outputs: int = 3, suffix: str = ".safetensors", prefix: str = "", **changes: Any) -> Path:
+    def make(
+        folder: str = "tiny", outputs: int = 3, suffix: str = ".safetensors", prefix: str = "", **changes: Any
+    ) -> Path:
         root = tmp_path / "zoo" / folder
         root.mkdir(parents=True)
         torch.manual_seed(0)

@@ -110,7 +110,7 @@ def _sides(found: Services, cards: dict[str, ModelCard], titles: dict[str, str],
 
 def _group(found: Services, case_id: str) -> str:
     entry = found.library.entries.get(case_id)
-    return entry.group if entry else ""
+    return entry.system if entry else "Uploads"
 
 
 def _side(found: Services, name: str, case: Case, card: ModelCard) -> Side:

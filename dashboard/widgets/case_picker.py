@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.cases import facts_line
+from dashboard.cases import SYSTEMS, entry_line, facts_line
 from dashboard.library import Library, Summary
 from dashboard.state import Uploads
 from dashboard.widgets.worklist import WorklistRow, worklist
@@ -21,8 +21,10 @@ def rows(library: Library, uploads: Uploads) -> list[WorklistRow]:
         _row(case.id, case.title, facts_line(case), "Uploads", _summary_of_upload(library, uploads, case.id))
         for case in uploads.cases.values()
     ]
-    for entry in library.entries.values():
-        listed.append(_row(entry.id, entry.title, entry.subtitle, entry.group, library.summary(entry.id)))
+    listed += [
+        _row(entry.id, entry.title, entry_line(entry), SYSTEMS[entry.system], library.summary(entry.id))
+        for entry in library.entries.values()
+    ]
     return listed
 
 

@@ -20,7 +20,7 @@ from models.registry import Registry
 from models.types import Case, FloatArray, Image, Modality, Provenance
 
 HEAD_BYTES = 4096
-_LIBRARY_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg", "openjpeg")
+_LIBRARY_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "PIL", "tifffile", "pylibjpeg", "openjpeg")
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,18 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class ReadResult:
-    """Everything that opened and everything that did not."""
+    """Everything that opened and everything that did not.
+
+    Attributes:
+        names: base name of each case's file (the first of a series), for the person who gave it; do not log it.
+    """
 
     cases: tuple[Case, ...] = ()
     failures: tuple[Failure, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __add__(self, other: ReadResult) -> ReadResult:
-        return ReadResult(self.cases + other.cases, self.failures + other.failures)
+        return ReadResult(self.cases + other.cases, self.failures + other.failures, self.names + other.names)
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def read_each(members: Sequence[Member], options: Options, read_one: Callable[[M
     result = ReadResult()
     for member in members:
         try:
-            result += ReadResult(cases=(read_one(member, options),))
+            result += ReadResult(cases=(read_one(member, options),), names=(member.name,))
         except SightlineError as error:
             result += ReadResult(failures=(Failure.of(member.name, error),))
     return result

@@ -87,7 +87,8 @@ def _read_group(group: list[_Header], options: Options) -> ReadResult:
     for header in group:  # one image, or several at one place (a cine): a case each
         try:
             with decoding("DICOM file"):
-                result += ReadResult(cases=(_read_file(header.member.load(options.limits), options),))
+                case = _read_file(header.member.load(options.limits), options)
+                result += ReadResult((case,), names=(header.member.name,))
         except SightlineError as error:
             result += ReadResult(failures=(Failure.of(header.member.name, error),))
     return result
@@ -151,7 +152,7 @@ def _read_series(group: list[_Header], options: Options) -> ReadResult:
             case = _case(*middle, volume, kept.geometry, digests.hexdigest(), notes, options, unit)
     except SightlineError as error:
         return ReadResult(failures=(*failures, Failure.of(group[0].member.name, error)))
-    return ReadResult((case,), tuple(failures))
+    return ReadResult((case,), tuple(failures), (group[0].member.name,))
 
 
 def _case(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageOps, ImageSequence
+from PIL import ImageOps, ImageSequence, UnidentifiedImageError
 
+from models.errors import DataError
 from models.io.base import (
     READERS,
     Member,
@@ -28,17 +31,8 @@ from models.types import Case, FloatArray, Image, Modality, Unit, Window
 _READER = "raster"
 _EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
-_MAGIC = (
-    b"\x89PNG\r\n\x1a\n",
-    b"\xff\xd8\xff",
-    b"II*\x00",
-    b"MM\x00*",
-    b"II+\x00",
-    b"MM\x00+",
-    b"BM",
-    b"GIF87a",
-    b"GIF89a",
-)
+_TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_MAGIC = (*_TIFF_MAGIC, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 _NUMBERS = {"I;16": np.uint16, "I;16L": np.uint16, "I;16B": np.uint16, "I": np.int32, "F": np.float32}
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT, _WHITE_IS_ZERO, _UNSIGNED = 262, 339, 0, 1
 
@@ -54,16 +48,51 @@ def read(members: Sequence[Member], options: Options) -> ReadResult:
 
 def _read_one(member: Member, options: Options) -> Case:
     data = member.load(options.limits)
-    with decoding("picture"), Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:
-        options.limits.check_shape(picture.height, picture.width)
-        inverted = _stored_inverted(picture)
-        pages, notes = _pages(picture, options.limits)
-        values, more = freeze(pages[0] if len(pages) == 1 else np.stack(pages, axis=1))
-        unit: Unit = "unit interval" if values.shape[0] == 3 else "stored value"
-        eight_bit = picture.mode not in _NUMBERS
-        windows = (Window.from_range("full range", 0.0, 255.0),) if unit == "stored value" and eight_bit else ()
-        image = Image(values, unit, options.modality or Modality.UNKNOWN, windows=windows, inverted=inverted)
-        return make_case(image, digest_of(data), _READER, options, notes=(*notes, *more))
+    with decoding("picture"):
+        try:
+            picture = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+        except UnidentifiedImageError:
+            if not data.startswith(_TIFF_MAGIC):
+                raise
+            return _case(_other_tiff(data, options.limits), data, options)
+        with picture:
+            options.limits.check_shape(picture.height, picture.width)
+            inverted, eight_bit = _stored_inverted(picture), picture.mode not in _NUMBERS
+            pages, notes = _pages(picture, options.limits)
+        return _case(pages, data, options, notes, eight_bit=eight_bit, inverted=inverted)
+
+
+def _case(
+    pages: list[FloatArray],
+    data: bytes,
+    options: Options,
+    notes: tuple[str, ...] = (),
+    *,
+    eight_bit: bool = False,
+    inverted: bool = False,
+) -> Case:
+    values, more = freeze(pages[0] if len(pages) == 1 else np.stack(pages, axis=1))
+    unit: Unit = "unit interval" if values.shape[0] == 3 else "stored value"
+    windows = (Window.from_range("full range", 0.0, 255.0),) if unit == "stored value" and eight_bit else ()
+    image = Image(values, unit, options.modality or Modality.UNKNOWN, windows=windows, inverted=inverted)
+    return make_case(image, digest_of(data), _READER, options, notes=(*notes, *more))
+
+
+def _other_tiff(data: bytes, limits: Limits) -> list[FloatArray]:
+    """Uncompressed grey pages of a number type that Pillow does not know (64-bit or half-precision, for two)."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages = list(itertools.islice(file.pages, limits.members))
+        first = pages[0]
+        grey = first.samplesperpixel == 1 and first.dtype is not None and first.dtype.kind in "iuf"
+        if not grey or any(
+            (page.compression, page.shape, page.dtype) != (1, first.shape, first.dtype) for page in pages
+        ):
+            raise DataError("The TIFF picture is of a kind that is not supported; save it as 8- or 16-bit grey or RGB.")
+        limits.check_shape(first.imagelength, first.imagewidth, len(pages))
+        if first.nbytes * len(pages) > len(data):
+            raise DataError("The TIFF picture is cut short: it holds fewer pixels than it declares; export it again.")
+        with np.errstate(over="ignore"):
+            return [page.asarray().reshape(first.shape[-2:])[None].astype(np.float32) for page in pages]
 
 
 def _stored_inverted(picture: Pillow.Image) -> bool:
@@ -100,7 +129,7 @@ def _page(picture: Pillow.Image) -> tuple[FloatArray, tuple[str, ...]]:
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in _NUMBERS:
         stored = np.asarray(upright).astype(_NUMBERS[upright.mode])
-        if upright.mode == "I" and getattr(picture, "tag_v2", {}).get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _UNSIGNED:
+        if upright.mode == "I" and picture.format == "TIFF" and _is_unsigned(picture):
             stored = stored.view(np.uint32)
         return stored[None].astype(np.float32), ()
     if upright.mode in ("1", "L"):
@@ -113,6 +142,12 @@ def _page(picture: Pillow.Image) -> tuple[FloatArray, tuple[str, ...]]:
         black = Pillow.new("RGBA", rgba.size, (0, 0, 0, 255))
         upright = Pillow.alpha_composite(black, rgba)
     return _grey_if_equal(np.asarray(upright.convert("RGB"))), notes
+
+
+def _is_unsigned(picture: Pillow.Image) -> bool:
+    """Whether a TIFF's 32-bit numbers are unsigned (the default), which Pillow reads as signed."""
+    kinds = getattr(picture, "tag_v2", {}).get(_TIFF_SAMPLE_FORMAT, _UNSIGNED)
+    return kinds in (_UNSIGNED, (_UNSIGNED,))
 
 
 def _grey_if_equal(rgb: NDArray[np.uint8]) -> FloatArray:

@@ -145,7 +145,9 @@ def _check(kind: str, name: str, value: Any, default: Any, metadata: Mapping[str
         raise DataError(f"Phantom {kind}: {name} must be a {'whole ' if whole else ''}number, got {value!r}.")
     low, high, unit = metadata["low"], metadata["high"], metadata["unit"]
     if not low <= value <= high:
-        raise DataError(f"Phantom {kind}: {name} must lie between {low:g} and {high:g} {unit}, got {value:g}.".replace(" ,", ","))
+        raise DataError(
+            f"Phantom {kind}: {name} must lie between {low:g} and {high:g} {unit}, got {value:g}.".replace(" ,", ",")
+        )
 
 
 Side = Literal["left", "right"]

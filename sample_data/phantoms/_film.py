@@ -74,7 +74,11 @@ def draw_chest(rng: np.random.Generator, size: int, ratio: float) -> Chest:
 
     def outline(points: ArrayLike, jitter: float = 2.0) -> NDArray[np.bool_]:
         p = np.asarray(points, dtype=float)
-        moved = p + jitter * rng.standard_normal((1, 2)) * (1, 1) + 0.6 * jitter * np.sin(p[:, ::-1] / 37 + rng.uniform(0, 6, 2))
+        moved = (
+            p
+            + jitter * rng.standard_normal((1, 2)) * (1, 1)
+            + 0.6 * jitter * np.sin(p[:, ::-1] / 37 + rng.uniform(0, 6, 2))
+        )
         return fill(_pixels(smooth_curve(moved, closed=True), mm), shape)
 
     body, right, left = outline(_BODY, 1.0), outline(_RIGHT_LUNG), outline(_LEFT_LUNG)
@@ -85,7 +89,9 @@ def draw_chest(rng: np.random.Generator, size: int, ratio: float) -> Chest:
     heart = fill(_pixels(outside, mm), shape)
     vessels = outline(_VESSELS, 1.0)
 
-    wall = signed_distance(np.pad(body, size // 4, mode="edge"))[size // 4 : -(size // 4), size // 4 : -(size // 4)] * mm
+    wall = (
+        signed_distance(np.pad(body, size // 4, mode="edge"))[size // 4 : -(size // 4), size // 4 : -(size // 4)] * mm
+    )
     thick = 205 * _round(wall, 80) * (1 + 0.10 * step(y - 150, 150)) + 3.0 * fractal(rng, shape, 45 / mm, 3)
     # Below the diaphragm the beam meets liver, stomach and spleen instead of lung.
     chest = right | left
@@ -98,7 +104,7 @@ def draw_chest(rng: np.random.Generator, size: int, ratio: float) -> Chest:
     dense += _lung_vessels(rng, mm, shape) * step(edge, 2) * np.clip(depth / 120, 0, 1)
     dense += 0.9 * fractal(rng, shape, 5 / mm, 3) * step(edge, 3)
     dense += _bones(rng, mm, shape, x, y, right | left)
-    dense -= 26 * np.exp(-(((x - 62) / 26) ** 2 + ((y - 285) / 13) ** 2) ** 2) * (~left)
+    dense -= 26 * np.exp(-((((x - 62) / 26) ** 2 + ((y - 285) / 13) ** 2) ** 2)) * (~left)
     breast = np.exp(-((np.hypot((np.abs(x) - 78) / 62, (y - 205) / 58)) ** 6))
     dense += 11 * breast * body
     return Chest(mm, dense.astype(np.float32), depth.astype(np.float32), right, left, heart, x, y)
@@ -108,12 +114,18 @@ def expose(rng: np.random.Generator, chest: Chest, noise_percent: float) -> Floa
     """(H, W) float32 film, 0 to 4095, bright where little radiation arrives (MONOCHROME2)."""
     # Beer-Lambert with the effective attenuation of water at 120 kV, and scatter blurred over centimetres.
     primary = np.exp(-0.0155 * np.clip(chest.dense, 0, None))
-    scatter = ndimage.zoom(ndimage.gaussian_filter(primary[::8, ::8], 25 / chest.mm / 8), 8, order=1)[: primary.shape[0], : primary.shape[1]]
+    scatter = ndimage.zoom(ndimage.gaussian_filter(primary[::8, ::8], 25 / chest.mm / 8), 8, order=1)[
+        : primary.shape[0], : primary.shape[1]
+    ]
     signal = ndimage.gaussian_filter(primary, 0.25 / chest.mm) + 0.25 * scatter
-    quanta = signal * (1 + noise_percent / 100 * np.sqrt(0.12 / np.clip(signal, 0.02, None)) * noise_field(rng, signal.shape))
+    quanta = signal * (
+        1 + noise_percent / 100 * np.sqrt(0.12 / np.clip(signal, 0.02, None)) * noise_field(rng, signal.shape)
+    )
     film = -np.log(np.clip(quanta, 1e-3, None))
     # Latitude processing, as in digital radiography: large-scale contrast down, detail up.
-    base = ndimage.zoom(ndimage.gaussian_filter(film[::8, ::8], 30 / chest.mm / 8), 8, order=1)[: film.shape[0], : film.shape[1]]
+    base = ndimage.zoom(ndimage.gaussian_filter(film[::8, ::8], 30 / chest.mm / 8), 8, order=1)[
+        : film.shape[0], : film.shape[1]
+    ]
     film = film - 0.35 * base + 0.25 * (film - ndimage.gaussian_filter(film, 3 / chest.mm))
     low, high = np.percentile(film, (2.5, 99.6))
     return np.round(np.clip((film - low) / (high - low), 0, 1) ** 1.1 * 4095).astype(np.float32)
@@ -140,7 +152,9 @@ def _round(distance: FloatArray, reach: float) -> FloatArray:
     return np.sqrt(np.clip(1 - (1 - np.clip(distance / reach, 0, 1)) ** 2, 0, 1))
 
 
-def _tube(lines: list[NDArray[np.float64]], radius: float, mm: float, shape: tuple[int, int], wall: float | None = None) -> FloatArray:
+def _tube(
+    lines: list[NDArray[np.float64]], radius: float, mm: float, shape: tuple[int, int], wall: float | None = None
+) -> FloatArray:
     """Length of the beam inside tubes along the lines, in mm; with ``wall``, inside the walls of pipes."""
     distance = line_distance([_pixels(line, mm) for line in lines], shape) * mm
     chord = 2 * np.sqrt(np.clip(radius**2 - distance**2, 0, None))
@@ -154,31 +168,34 @@ def _airway(mm: float, shape: tuple[int, int]) -> FloatArray:
     trachea = smooth_curve([(0, -10), (0, 40), (-2, 85), (-3, 112)], closed=False)
     right = smooth_curve([(-3, 110), (-14, 128), (-30, 142)], closed=False)
     left = smooth_curve([(-3, 110), (14, 127), (36, 138)], closed=False)
-    return ndimage.gaussian_filter(0.9 * _tube([trachea], 8.5, mm, shape) + 0.8 * _tube([right, left], 5.5, mm, shape), 1.2 / mm)
+    return ndimage.gaussian_filter(
+        0.9 * _tube([trachea], 8.5, mm, shape) + 0.8 * _tube([right, left], 5.5, mm, shape), 1.2 / mm
+    )
 
 
 def _lung_vessels(rng: np.random.Generator, mm: float, shape: tuple[int, int]) -> FloatArray:
     """Hila and the vessels that branch from them, thicker towards the bases."""
     total = np.zeros(shape, dtype=np.float32)
+    column, row = np.arange(shape[1]) * mm - FILM_MM / 2, np.arange(shape[0]) * mm
+    spots: dict[tuple[float, int], list[NDArray[np.int_]]] = {}
     for side in (-1, 1):
         hilum = (side * 32, 150 if side < 0 else 143)
         for angle in rng.uniform(-8, 8, 9) + np.array([-75, -55, -35, -12, 8, 28, 45, 60, 76]):
             way = (side * np.cos(np.radians(angle)), np.sin(np.radians(angle)))
-            tree = grow(rng, hilum, way, 30, 2.4 + 0.9 * (angle > 20), 6, 0.33)
+            root = 2.4 if angle < 20 else 3.3
+            tree = grow(rng, hilum, way, 30, root, 6, 0.33)
             pixel = np.round(_pixels(tree.points, mm)).astype(int)
-            ok = ((pixel >= 0) & (pixel < shape[0])).all(axis=1)
+            seen = ((pixel >= 0) & (pixel < shape[0])).all(axis=1)
             for level in range(6):
-                chosen = ok & (tree.level == level)
-                if not chosen.any():
-                    continue
-                radius = float(tree.radii[chosen].mean())
-                spot = np.zeros(shape, dtype=np.float32)
-                spot[pixel[chosen, 1], pixel[chosen, 0]] = 1
-                total = np.maximum(total, 0) + _stamp(spot, radius / mm) * 3.4 * radius
-        total += 9 * np.exp(-(((np.arange(shape[1]) * mm - FILM_MM / 2 - side * 36) / 14) ** 2))[None, :] * np.exp(
-            -(((np.arange(shape[0]) * mm - hilum[1]) / 20) ** 2)
-        )[:, None].astype(np.float32)
-    return total.astype(np.float32)
+                spots.setdefault((root * 0.72**level, level), []).append(pixel[seen & (tree.level == level)])
+        across, down = np.exp(-(((column - side * 36) / 14) ** 2)), np.exp(-(((row - hilum[1]) / 20) ** 2))
+        total += (9 * down[:, None] * across[None, :]).astype(np.float32)
+    for (radius, _), places in spots.items():
+        spot = np.zeros(shape, dtype=np.float32)
+        x, y = np.concatenate(places).T
+        spot[y, x] = 1
+        total += _stamp(spot, radius / mm) * 3.4 * radius
+    return total
 
 
 def _stamp(spot: FloatArray, radius: float) -> FloatArray:
@@ -186,7 +203,9 @@ def _stamp(spot: FloatArray, radius: float) -> FloatArray:
     return np.clip(ndimage.gaussian_filter(spot, max(radius * 0.55, 0.5)) * max(2.2 * radius, 1.2), 0, 1)
 
 
-def _bones(rng: np.random.Generator, mm: float, shape: tuple[int, int], x: FloatArray, y: FloatArray, lungs: NDArray[np.bool_]) -> FloatArray:
+def _bones(
+    rng: np.random.Generator, mm: float, shape: tuple[int, int], x: FloatArray, y: FloatArray, lungs: NDArray[np.bool_]
+) -> FloatArray:
     """Extra attenuation of bone in mm of water."""
     back, front = [], []
     for k in range(10):
@@ -196,19 +215,33 @@ def _bones(rng: np.random.Generator, mm: float, shape: tuple[int, int], x: Float
         for side in (-1, 1):
             shift = rng.normal(0, 0.8)
             px = side * (16 + (reach - 16) * np.sin(t * np.pi / 2) ** 0.92)
-            py = top + shift - (7 + k * 0.2) * np.sin(np.pi * np.minimum(t * 1.25, 1)) + (20 + 2.6 * k) * (1 - np.cos(t * np.pi / 2)) ** 1.25
+            py = (
+                top
+                + shift
+                - (7 + k * 0.2) * np.sin(np.pi * np.minimum(t * 1.25, 1))
+                + (20 + 2.6 * k) * (1 - np.cos(t * np.pi / 2)) ** 1.25
+            )
             back.append(np.stack([px, py], axis=1))
             if k < 7:
                 qx = side * (reach - (reach - 58 - 3.5 * k) * (1 - np.cos(t * np.pi / 2)))
                 qy = py[-1] + (46 + 2.2 * k) * np.sin(t * np.pi / 2) ** 1.15
                 front.append(np.stack([qx, qy], axis=1))
     total = np.zeros(shape, dtype=np.float32)
-    for lines, radius, weight in ((back[0::4] + back[1::4], 6.0, 1.75), (back[2::4] + back[3::4], 6.0, 1.75), (front, 6.8, 1.05)):
+    for lines, radius, weight in (
+        (back[0::4] + back[1::4], 6.0, 1.75),
+        (back[2::4] + back[3::4], 6.0, 1.75),
+        (front, 6.8, 1.05),
+    ):
         total += weight * _tube(lines, radius, mm, shape, wall=1.3)
-    collar = [smooth_curve([(s * 13, 62), (s * 40, 52), (s * 80, 42), (s * 128, 30), (s * 165, 30)], closed=False) for s in (-1, 1)]
+    collar = [
+        smooth_curve([(s * 13, 62), (s * 40, 52), (s * 80, 42), (s * 128, 30), (s * 165, 30)], closed=False)
+        for s in (-1, 1)
+    ]
     total += 1.7 * _tube(collar, 6.8, mm, shape, wall=1.5)
     blades = [
-        smooth_curve([(s * 132, 45), (s * 112, 70), (s * 108, 105), (s * 120, 150), (s * 136, 120), (s * 150, 70)], closed=True)
+        smooth_curve(
+            [(s * 132, 45), (s * 112, 70), (s * 108, 105), (s * 120, 150), (s * 136, 120), (s * 150, 70)], closed=True
+        )
         for s in (-1, 1)
     ]
     for blade in blades:
@@ -218,8 +251,14 @@ def _bones(rng: np.random.Generator, mm: float, shape: tuple[int, int], x: Float
     disc = np.abs(level - np.round(level)) * 25.5
     half = 14.5 + 0.012 * y
     width = half - np.abs(x) + 1.2 * np.cos(2 * np.pi * (level - 0.5))
-    vertebra = step(width, 0.8) * (16 + 7 * np.exp(-(((disc - 10.2) / 1.4) ** 2)) - 9 * step(disc - 11.3, 0.6) + 5 * np.exp(-((width / 1.6) ** 2)))
-    spine = vertebra + 12 * np.exp(-((x / 3.2) ** 2 + ((disc - 6) / 6.5) ** 2)) + 8 * np.exp(-(((np.abs(x) - 9) / 2.2) ** 2 + (disc / 4.0) ** 2))
+    vertebra = step(width, 0.8) * (
+        16 + 7 * np.exp(-(((disc - 10.2) / 1.4) ** 2)) - 9 * step(disc - 11.3, 0.6) + 5 * np.exp(-((width / 1.6) ** 2))
+    )
+    spine = (
+        vertebra
+        + 12 * np.exp(-((x / 3.2) ** 2 + ((disc - 6) / 6.5) ** 2))
+        + 8 * np.exp(-(((np.abs(x) - 9) / 2.2) ** 2 + (disc / 4.0) ** 2))
+    )
     arms = [smooth_curve([(s * 158, 42), (s * 172, 75), (s * 186, 120)], closed=False) for s in (-1, 1)]
     total += 0.9 * _tube(arms, 13, mm, shape, wall=3.0)
     return total + spine * (0.55 + 0.03 * noise(rng, shape, 4 / mm))

@@ -47,7 +47,9 @@ def _interpolate(field: FloatArray, position: FloatArray, axis: int) -> FloatArr
     return np.asarray(total, dtype=np.float32)
 
 
-def fractal(rng: np.random.Generator, shape: Sequence[int], scale: float | Sequence[float], octaves: int = 4) -> FloatArray:
+def fractal(
+    rng: np.random.Generator, shape: Sequence[int], scale: float | Sequence[float], octaves: int = 4
+) -> FloatArray:
     """Sum of smooth fields, each half as large and 0.55 as strong as the one before; unit spread."""
     scales = np.broadcast_to(np.asarray(scale, dtype=float), (len(shape),))
     total = np.zeros(shape, dtype=np.float32)
@@ -71,10 +73,8 @@ def step(distance: ArrayLike, softness: float) -> FloatArray:
 def smooth_curve(points: ArrayLike, closed: bool, steps: int = 16) -> NDArray[np.float64]:
     """Catmull-Rom curve through (n, 2) points; a point given twice in a row is a corner."""
     p = np.asarray(points, dtype=float)
-    if closed:
-        p = np.concatenate([p[-1:], p, p[:2]])
-    else:
-        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
+    before, after = (p[-1:], p[:2]) if closed else (2 * p[:1] - p[1:2], 2 * p[-1:] - p[-2:-1])
+    p = np.concatenate([before, p, after])
     t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
     a, b, c, d = (p[i : len(p) - 3 + i, None, :] for i in range(4))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
@@ -173,7 +173,9 @@ class Tree:
 
     def cover(self, positions: NDArray[np.float64], voxel_mm: float) -> FloatArray:
         """Share of a voxel of size ``voxel_mm`` at each position (n, dims) that lies in a tube, in [0, 1]."""
-        distance, nearest = cKDTree(self.points).query(positions, distance_upper_bound=float(self.radii.max()) + voxel_mm)
+        distance, nearest = cKDTree(self.points).query(
+            positions, distance_upper_bound=float(self.radii.max()) + voxel_mm
+        )
         hit = np.isfinite(distance)
         share = np.zeros(len(positions), dtype=np.float32)
         radius = self.radii[nearest[hit]]
@@ -183,7 +185,13 @@ class Tree:
 
 
 def grow(
-    rng: np.random.Generator, root: ArrayLike, heading: ArrayLike, length: float, radius: float, levels: int, spread: float = 0.55
+    rng: np.random.Generator,
+    root: ArrayLike,
+    heading: ArrayLike,
+    length: float,
+    radius: float,
+    levels: int,
+    spread: float = 0.55,
 ) -> Tree:
     """A branching tree from ``root``: each branch bends a little, then splits in two thinner and shorter ones.
 

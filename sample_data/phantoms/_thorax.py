@@ -86,7 +86,11 @@ def draw_thorax(rng: np.random.Generator, grid: Grid) -> Thorax:
     cavity_x, cavity_y = _cavity_radii(z)
     cavity = _ring(wx, wy - 2, cavity_x, cavity_y, 2.3)
     hu = np.full(grid.shape, np.float32(AIR))
-    hu = _lay(hu, FAT + 8 * fractal(rng, grid.shape, (20 / grid.slice_mm, 14 / grid.plane_mm, 14 / grid.plane_mm), 3), step((1 - body) * 120, soft))
+    hu = _lay(
+        hu,
+        FAT + 8 * fractal(rng, grid.shape, (20 / grid.slice_mm, 14 / grid.plane_mm, 14 / grid.plane_mm), 3),
+        step((1 - body) * 120, soft),
+    )
     muscle = np.maximum(1.24 - cavity + 0.05 * noise(rng, grid.shape, (30, 30 / grid.plane_mm, 24 / grid.plane_mm)), -1)
     # Planes of fat between the muscles keep the wall from looking like plastic.
     planes = np.abs(noise(rng, grid.shape, (40 / grid.slice_mm, 11 / grid.plane_mm, 30 / grid.plane_mm)))
@@ -99,7 +103,11 @@ def draw_thorax(rng: np.random.Generator, grid: Grid) -> Thorax:
     dome_left = -92 + 34 * (1 - ((wx - 74) / 95) ** 2 - ((wy + 5) / 95) ** 2)
     above = z - np.where(wx < 0, dome_right, dome_left)
     inside = np.minimum((1 - cavity) * np.minimum(cavity_x, cavity_y), np.minimum(middle, above))
-    organs = _lay(np.full(grid.shape, np.float32(FAT)), LIVER, step((0.985 - cavity) * 110, soft) * step(-above, 2.0) * (middle > -6))
+    organs = _lay(
+        np.full(grid.shape, np.float32(FAT)),
+        LIVER,
+        step((0.985 - cavity) * 110, soft) * step(-above, 2.0) * (middle > -6),
+    )
     hu = np.where((cavity < 1.0) & (inside < soft), _lay(hu, organs, step((1.0 - cavity) * 110, soft)), hu)
     hu = _draw_mediastinum(hu, wx, wy, z, cavity, soft)
 
@@ -166,13 +174,24 @@ def _mediastinum(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
     return np.asarray(joined, dtype=np.float32)
 
 
-def _blob(x: FloatArray, y: FloatArray, z: FloatArray, centre: tuple[float, float, float], radii: tuple[float, float, float], scale: float) -> FloatArray:
+def _blob(
+    x: FloatArray,
+    y: FloatArray,
+    z: FloatArray,
+    centre: tuple[float, float, float],
+    radii: tuple[float, float, float],
+    scale: float,
+) -> FloatArray:
     """About the distance in mm to an ellipsoid, negative inside."""
-    r = np.sqrt(((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((z - centre[2]) / radii[2]) ** 2)
+    r = np.sqrt(
+        ((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((z - centre[2]) / radii[2]) ** 2
+    )
     return np.asarray((r - 1) * scale, dtype=np.float32)
 
 
-def _draw_mediastinum(hu: FloatArray, x: FloatArray, y: FloatArray, z: FloatArray, cavity: FloatArray, soft: float) -> FloatArray:
+def _draw_mediastinum(
+    hu: FloatArray, x: FloatArray, y: FloatArray, z: FloatArray, cavity: FloatArray, soft: float
+) -> FloatArray:
     """Heart, great vessels, oesophagus; what lies between stays fat."""
     heart = _blob(x, y, z, (16, -26, -62), (58, 43, 56), 45)
     fade = (cavity < 0.99).astype(np.float32)
@@ -204,7 +223,15 @@ def _draw_airways(hu: FloatArray, x: FloatArray, y: FloatArray, z: FloatArray, s
     return _lay(hu, -990.0, step(-tube, soft))
 
 
-def _draw_bones(hu: FloatArray, rng: np.random.Generator, x: FloatArray, y: FloatArray, z: FloatArray, cavity: FloatArray, soft: float) -> FloatArray:
+def _draw_bones(
+    hu: FloatArray,
+    rng: np.random.Generator,
+    x: FloatArray,
+    y: FloatArray,
+    z: FloatArray,
+    cavity: FloatArray,
+    soft: float,
+) -> FloatArray:
     """Ribs that descend to the front, vertebrae with discs, sternum, shoulder blades."""
     marrow = 170 + 45 * noise(rng, hu.shape, (1.5, 2, 2))
     front = np.clip(0.5 - y / 190, 0, 1)

@@ -29,11 +29,15 @@ class ChestFilm(Phantom):
 
     finding: str = choice("nodule", _FINDINGS, "what is planted; cardiomegaly only names a ratio above 0.5")
     side: str = choice("right", ("left", "right"), "the patient's side of nodule, effusion or consolidation")
-    diameter_mm: float = number(22.0, 6.0, 70.0, "mm", "nodule: diameter of the disc of equal area; from 30 mm on a mass")
-    effusion_mm: float = number(45.0, 15.0, 110.0, "mm", "effusion: height above the costophrenic angle at the chest wall")
+    diameter_mm: float = number(
+        22.0, 6.0, 70.0, "mm", "nodule: diameter of the disc of equal area; from 30 mm on a mass"
+    )
+    effusion_mm: float = number(
+        45.0, 15.0, 110.0, "mm", "effusion: height above the costophrenic angle at the chest wall"
+    )
     consolidation_mm: float = number(75.0, 30.0, 120.0, "mm", "consolidation: diameter of the disc of equal area")
     cardiothoracic_ratio: float = number(0.45, 0.38, 0.68, "", "width of the heart over the inner width of the chest")
-    size_px: int = number(768, 512, 1024, "px", "rows and columns")
+    size_px: int = number(640, 512, 1024, "px", "rows and columns")
     noise_percent: float = number(1.5, 0.0, 8.0, "%", "quantum noise where the film is of medium density")
 
     def draw(self, rng: np.random.Generator) -> Drawing:
@@ -50,6 +54,7 @@ class ChestFilm(Phantom):
             regions.append(Region("Heart", chest.heart))
         regions += [Region("Right lung", chest.right), Region("Left lung", chest.left)]
         ratio = width(chest.heart) / width(chest.right | chest.left)
+        told = truth.values() if truth else (f"cardiothoracic ratio {ratio:.2f}",)
         return Drawing(
             image=Image(
                 film[None],
@@ -58,18 +63,20 @@ class ChestFilm(Phantom):
                 Geometry.from_spacing(chest.mm, chest.mm),
                 (Window.from_range("full range", 0, 4095), Window("lungs", 1300, 2400)),
             ),
-            finding="chest film, " + (", ".join([words.lower(), *truth.values()]) if words else "no finding"),
+            finding="chest film, " + (", ".join([words.lower(), *told]) if words else "no finding"),
             regions=tuple(regions),
             labels={name: name == words for name in ("Nodule", "Mass", "Effusion", "Consolidation", "Cardiomegaly")},
             attributes={
-                "View": "PA",
-                **{f"{words} {key}": value for key, value in truth.items()},
-                "Cardiothoracic ratio": f"{ratio:.2f}",
-                "Pixel spacing": f"{chest.mm:.3f} mm",
+                "view": "PA",
+                **{f"{words.lower()} {key}": value for key, value in truth.items()},
+                "cardiothoracic ratio": f"{ratio:.2f}",
+                "pixel spacing": f"{chest.mm:.3f} mm",
             },
         )
 
-    def _plant(self, rng: np.random.Generator, chest: Chest) -> tuple[Chest, NDArray[np.bool_] | None, str, dict[str, str]]:
+    def _plant(
+        self, rng: np.random.Generator, chest: Chest
+    ) -> tuple[Chest, NDArray[np.bool_] | None, str, dict[str, str]]:
         """The chest with its finding, the mask, the finding's name and its measured truth."""
         if self.finding == "nodule":
             added, mask = self._nodule(rng, chest)
@@ -80,9 +87,12 @@ class ChestFilm(Phantom):
             name, truth = "Effusion", {"height": f"{self.effusion_mm:.0f} mm", "side": f"{self.side} side"}
         elif self.finding == "consolidation":
             added, mask = self._consolidation(rng, chest)
-            name, truth = "Consolidation", {"area": f"{mask.sum() * chest.mm**2 / 100:.1f} cm2", "side": f"{self.side} lung"}
+            name, truth = (
+                "Consolidation",
+                {"area": f"{mask.sum() * chest.mm**2 / 100:.1f} cm2", "side": f"{self.side} lung"},
+            )
         elif self.finding == "cardiomegaly":
-            return chest, chest.heart, "Cardiomegaly", {"cardiothoracic ratio": f"{self.cardiothoracic_ratio:.2f}"}
+            return chest, chest.heart, "Cardiomegaly", {}
         else:
             return chest, None, "", {}
         dense = chest.dense + added.astype(np.float32)
@@ -113,24 +123,39 @@ class ChestFilm(Phantom):
         bend = 1.5 * np.sin(chest.x / 17 + rng.uniform(0, 6))
         top = foot - self.effusion_mm * (0.42 + 0.58 * np.exp(-across * 3.2)) + bend
         below = chest.y - top
-        mask = lung & (below > 0)
-        return 0.72 * chest.depth * step(below, 7.0) * lung, mask
+        mask = _largest(lung & (below > 0))
+        # Elsewhere the level runs below the diaphragm, but for a sliver beside the heart that stays air.
+        lateral = np.abs(chest.x) > np.abs(chest.x[mask]).min() - 8
+        return 0.72 * chest.depth * step(below, 7.0) * lung * lateral, mask
 
     def _consolidation(self, rng: np.random.Generator, chest: Chest) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Airless lung with ragged edges, and bronchi that stay dark in it."""
         lung = self._lung(chest) & (chest.depth > 25)
         count = round(np.pi * self.consolidation_mm**2 / 4 / chest.mm**2)
         if count > 0.7 * lung.sum():
-            raise DataError(f"Phantom chest film: a consolidation of {self.consolidation_mm:g} mm does not fit into the lung.")
+            raise DataError(
+                f"Phantom chest film: a consolidation of {self.consolidation_mm:g} mm does not fit into the lung."
+            )
         rows, columns = np.nonzero(lung)
         share = rng.uniform(0.5, 0.75)
         row = int(np.quantile(rows, share))
         column = int(np.median(columns[rows == row]))
         ragged = fractal(rng, lung.shape, 22 / chest.mm, 4)
-        relative = np.hypot(chest.x - chest.x[row, column], 1.15 * (chest.y - chest.y[row, column])) / self.consolidation_mm
+        relative = (
+            np.hypot(chest.x - chest.x[row, column], 1.15 * (chest.y - chest.y[row, column])) / self.consolidation_mm
+        )
         field = relative + 0.13 * ragged
         level = np.partition(field[lung], count)[count]
-        mask = lung & (field < level)
-        shade = step((level - field) * self.consolidation_mm, 11.0) * (0.62 + 0.13 * fractal(rng, lung.shape, 8 / chest.mm, 3))
+        mask = _largest(lung & (field < level))
+        shade = step((level - field) * self.consolidation_mm, 11.0) * (
+            0.62 + 0.13 * fractal(rng, lung.shape, 8 / chest.mm, 3)
+        )
         return 0.55 * chest.depth * shade * lung, mask
 
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest connected piece of a mask."""
+    pieces, _ = ndimage.label(mask)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray(pieces == sizes.argmax())

@@ -24,7 +24,9 @@ class _LungNodule(Phantom):
 
     diameter_mm: float = number(14.0, 3.0, 40.0, "mm", "diameter of the ball (a slice: of the disc) of equal size")
     density_hu: float = number(30.0, -700.0, 400.0, "HU", "mean density of the nodule")
-    texture: str = choice("solid", ("solid", "part-solid"), "part-solid: a rim of ground glass (-600 HU) around a solid core")
+    texture: str = choice(
+        "solid", ("solid", "part-solid"), "part-solid: a rim of ground glass (-600 HU) around a solid core"
+    )
     lobulation: float = number(0.07, 0.0, 0.2, "", "relative spread of the radius")
     spicules: int = number(0, 0, 40, "", "fine strands running outwards; not part of the mask")
     side: str = choice("right", ("left", "right"), "lung that holds it, as the patient's")
@@ -39,29 +41,31 @@ class _LungNodule(Phantom):
         relative = star.relative(x / radius, y / radius, z / radius)
         mask = relative < 1.0
         share = step((1 - relative) * radius, grid.plane_mm * 0.8)
-        density = np.where(relative < _GLASS_MARGIN, self.density_hu, -600.0) if self.texture == "part-solid" else self.density_hu
+        density = (
+            np.where(relative < _GLASS_MARGIN, self.density_hu, -600.0)
+            if self.texture == "part-solid"
+            else self.density_hu
+        )
         hu = thorax.hu
         if self.spicules:
             hu = self._spiculate(rng, hu, thorax, centre)
         thorax.hu[...] = hu + (density - hu) * share
         image = finish(rng, thorax, self.noise_hu, plane)
         lungs = {"Right lung": thorax.right, "Left lung": thorax.left}
-        shape = "Area" if plane else "Volume"
+        shape = "area" if plane else "volume"
         size = f"{mask.sum() * grid.plane_mm**2:.0f} mm2" if plane else f"{mask.sum() * grid.voxel_ml:.2f} ml"
         return Drawing(
             image=image,
             finding=f"{self.texture} lung nodule, {self.diameter_mm:g} mm, {self.side} lung",
-            regions=tuple(
-                Region(name, (m[0] if plane else m)) for name, m in {"Nodule": mask, **lungs}.items()
-            ),
+            regions=tuple(Region(name, (m[0] if plane else m)) for name, m in {"Nodule": mask, **lungs}.items()),
             labels={"Nodule": True},
             attributes={
-                "Nodule diameter": f"{self.diameter_mm:.1f} mm",
-                f"Nodule {shape.lower()}": size,
-                "Nodule density": f"{self.density_hu:.0f} HU",
-                "Nodule centre": f"x {centre[0]:.1f}, y {centre[1]:.1f}, z {centre[2]:.1f} mm",
-                "Side": self.side,
-                "Spacing": f"{grid.plane_mm:g} x {grid.plane_mm:g} x {grid.slice_mm:g} mm",
+                "nodule diameter": f"{self.diameter_mm:.1f} mm",
+                f"nodule {shape}": size,
+                "nodule density": f"{self.density_hu:.0f} HU",
+                "nodule centre": f"x {centre[0]:.1f}, y {centre[1]:.1f}, z {centre[2]:.1f} mm",
+                "side": self.side,
+                "spacing": f"{grid.plane_mm:g} x {grid.plane_mm:g} x {grid.slice_mm:g} mm",
             },
         )
 
@@ -75,17 +79,23 @@ class _LungNodule(Phantom):
             depth = ndimage.distance_transform_edt(lung, sampling=thorax.grid.spacing)
         free = np.argwhere((depth > room) & (thorax.vessels < 0.05))
         if len(free) == 0:
-            raise DataError(f"A nodule of {self.diameter_mm:g} mm finds no room in the {self.side} lung; choose a smaller one.")
+            raise DataError(
+                f"A nodule of {self.diameter_mm:g} mm finds no room in the {self.side} lung; choose a smaller one."
+            )
         return thorax.grid.point(free[rng.integers(len(free))])
 
-    def _spiculate(self, rng: np.random.Generator, hu: NDArray[np.float32], thorax: Thorax, centre: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _spiculate(
+        self, rng: np.random.Generator, hu: NDArray[np.float32], thorax: Thorax, centre: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
         """Thin strands from the nodule's edge into the lung."""
         radius = self.diameter_mm / 2
         strands = []
         for _ in range(self.spicules):
             way = rng.standard_normal(3) * (1.0, 1.0, 0.25 if thorax.grid.slices == 1 else 1.0)
             way /= np.linalg.norm(way)
-            strands.append(grow(rng, centre + 0.85 * radius * way, way, radius * rng.uniform(0.4, 0.9) + 2, 0.55, 2, 0.2))
+            strands.append(
+                grow(rng, centre + 0.85 * radius * way, way, radius * rng.uniform(0.4, 0.9) + 2, 0.55, 2, 0.2)
+            )
         tree = join(strands)
         reach = float(np.abs(tree.points - centre).max()) + 1
         x, y, z = thorax.grid.mm()

@@ -54,15 +54,15 @@ class _Pneumonia(Phantom):
         masks = {name: mask for name, mask in masks.items() if mask.any()}
         lung = thorax.right | thorax.left
         attributes = {
-            f"Infection, {side} lung": f"{(infected & m).sum() * grid.voxel_ml:.1f} ml"
+            f"infection, {side} lung": f"{(infected & m).sum() * grid.voxel_ml:.1f} ml"
             for side, m in (("right", thorax.right), ("left", thorax.left))
         }
         attributes |= {
-            "Ground glass": f"{glass.sum() * grid.voxel_ml:.1f} ml",
-            "Consolidation": f"{solid.sum() * grid.voxel_ml:.1f} ml",
-            "Lung involvement": f"{100 * infected.sum() / lung.sum():.1f} %",
-            "Lesions": f"{sum(self.lesions_per_lung for ml in sizes.values() if ml > 0)}",
-            "Spacing": f"{grid.plane_mm:g} x {grid.plane_mm:g} x {grid.slice_mm:g} mm",
+            "ground glass": f"{glass.sum() * grid.voxel_ml:.1f} ml",
+            "consolidation": f"{solid.sum() * grid.voxel_ml:.1f} ml",
+            "lung involvement": f"{100 * infected.sum() / lung.sum():.1f} %",
+            "lesions": f"{sum(self.lesions_per_lung for ml in sizes.values() if ml > 0)}",
+            "spacing": f"{grid.plane_mm:g} x {grid.plane_mm:g} x {grid.slice_mm:g} mm",
         }
         amount = f"{infected.sum() * grid.voxel_ml:.3g} ml"
         return Drawing(
@@ -88,7 +88,7 @@ class _Pneumonia(Phantom):
             return
         shares = rng.dirichlet(np.full(self.lesions_per_lung, 6.0))
         counts = np.maximum(1, np.round(shares * volume_ml / grid.voxel_ml).astype(int))
-        x, y, z = grid.mm()
+        x, y, _ = grid.mm()
         rim = lung & ~ndimage.binary_erosion(lung, iterations=max(1, round(10 / grid.plane_mm)))
         # Infections of this kind lie at the back and near the pleura.
         candidates = np.argwhere(rim & (y > -30) & ((np.abs(x) > 60) | (y > 40)))
@@ -98,7 +98,9 @@ class _Pneumonia(Phantom):
                 if lesion is not None:
                     break
             else:
-                raise DataError(f"{volume_ml:g} ml in {self.lesions_per_lung} lesions do not fit into the {side} lung; ask for less.")
+                raise DataError(
+                    f"{volume_ml:g} ml in {self.lesions_per_lung} lesions do not fit into the {side} lung; ask for less."
+                )
             inside, relative = lesion
             infected[inside] = True
             patches = noise(rng, grid.shape, (12 / grid.slice_mm, 9 / grid.plane_mm, 9 / grid.plane_mm))[inside]
@@ -113,10 +115,8 @@ class _Pneumonia(Phantom):
         dims = 2 if grid.slices == 1 else 3
         star = Star.random(rng, self.irregularity, dims, detail=1.8)
         stretch = np.exp(rng.normal(0, 0.18, 3))
-        if dims == 2:
-            radius = np.sqrt(count * grid.plane_mm**2 / np.pi)
-        else:
-            radius = (count * grid.voxel_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
+        size_mm3 = count * grid.voxel_ml * 1000
+        radius = np.sqrt(size_mm3 / grid.slice_mm / np.pi) if dims == 2 else (size_mm3 * 3 / (4 * np.pi)) ** (1 / 3)
         axes = grid.mm()
         reach = 2.6 * radius * stretch + grid.slice_mm
         window = tuple(
@@ -124,7 +124,9 @@ class _Pneumonia(Phantom):
             for axis, c, r in zip(reversed(axes), centre[::-1], reach[::-1], strict=True)
         )
         block = np.ix_(*window)
-        x, y, z = (axis[tuple(w if n > 1 else slice(None) for w, n in zip(window, axis.shape, strict=True))] for axis in axes)
+        x, y, z = (
+            axis[tuple(w if n > 1 else slice(None) for w, n in zip(window, axis.shape, strict=True))] for axis in axes
+        )
         x, y, z = ((axis - c) / (radius * s) for axis, c, s in zip((x, y, z), centre, stretch, strict=True))
         relative = star.relative(x, y, z)
         rough = noise(rng, relative.shape, [max(1.0, 0.45 * radius / mm) for mm in grid.spacing])

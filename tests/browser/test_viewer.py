@@ -2,91 +2,31 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, WebSocket, expect
+from PIL import Image
+from playwright.sync_api import Page, WebSocket, expect
 
-APP = Path(__file__).parent / "apps" / "viewer_app.py"
-WIDTH, HEIGHT = 320, 160  # of the ramp; its pixels are twice as tall as wide
-
-Serve = Callable[..., str]
-
-
-def open_scene(page: Page, serve: Serve, scene: str = "ramp", query: str = "") -> Locator:
-    page.goto(f"{serve(APP)}/?scene={scene}{query}")
-    viewer = page.get_by_test_id("viewer")
-    expect(viewer).to_have_attribute("data-ready", "true", timeout=30_000)
-    settle(page)
-    return viewer
-
-
-def settle(page: Page) -> None:
-    """Until the app is idle and the browser has drawn."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def stage(page: Page, pane: str) -> Locator:
-    return page.get_by_test_id(f"pane-{pane}").locator("canvas").first
-
-
-def at_fit(page: Page, pane: str, column: float, row: float, size: tuple[int, int], aspect: float = 1.0) -> tuple[float, float]:
-    """Where an image position lies on the stage in CSS pixels when the whole image is shown: centred, largest fit.
-
-    (column, row) with integers at pixel centres; ``aspect`` is the height of a pixel over its width.
-    """
-    box = stage(page, pane).bounding_box()
-    assert box is not None
-    scale = min(box["width"] / size[0], box["height"] / (size[1] * aspect))
-    left = (box["width"] - size[0] * scale) / 2
-    top = (box["height"] - size[1] * aspect * scale) / 2
-    return left + (column + 0.5) * scale, top + (row + 0.5) * aspect * scale
-
-
-def colour(page: Page, pane: str, x: float, y: float) -> list[int]:
-    """RGB drawn at a CSS position of a stage."""
-    return stage(page, pane).evaluate(
-        """(canvas, [x, y]) => {
-            const ratio = canvas.width / canvas.clientWidth;
-            const pixel = canvas.getContext("2d").getImageData(Math.floor(x * ratio), Math.floor(y * ratio), 1, 1);
-            return [...pixel.data].slice(0, 3);
-        }""",
-        [x, y],
-    )
-
-
-def hover(page: Page, pane: str, place: tuple[float, float]) -> None:
-    box = stage(page, pane).bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + place[0], box["y"] + place[1])
-
-
-def readout(page: Page, name: str) -> str:
-    return (page.get_by_test_id(f"readout-{name}").text_content() or "").replace("−", "-")
-
-
-def number(viewer: Locator, name: str) -> float:
-    return float(viewer.get_attribute(f"data-{name}") or "nan")
-
-
-def runs(page: Page) -> int:
-    found = re.search(r"runs=(\d+)", page.get_by_text("runs=").text_content() or "")
-    assert found
-    return int(found[1])
-
-
-def hounsfield(column: int, row: int) -> int:
-    return 2 * column + 5 * row - 1000
-
-
-def pointed(page: Page) -> tuple[int, int]:
-    found = re.match(r"x (\d+) y (\d+)", readout(page, "position"))
-    assert found, readout(page, "position")
-    return int(found[1]), int(found[2])
+from tests.browser.viewer_page import (
+    HEIGHT,
+    WIDTH,
+    Serve,
+    at_fit,
+    colour,
+    hounsfield,
+    hover,
+    number,
+    open_scene,
+    pointed,
+    readout,
+    runs,
+    settle,
+    stage,
+)
 
 
 def test_readout_is_exact_and_pixels_keep_their_shape(page: Page, serve: Serve) -> None:
@@ -101,7 +41,12 @@ def test_readout_is_exact_and_pixels_keep_their_shape(page: Page, serve: Serve) 
         assert readout(page, "image") == f"{hounsfield(column, row)} HU"
         assert readout(page, "world") == f"{column * 0.5:.1f}, {row * 1.0:.1f} mm"
     # The block map: cells 2 and 3 of 8 across are columns 80 to 159, cells 4 and 5 of 8 down are rows 80 to 119.
-    for (column, row), value in {(80, 80): "0.500 logit", (79, 80): "0 logit", (159, 119): "0.500 logit", (160, 119): "0 logit"}.items():
+    for (column, row), value in {
+        (80, 80): "0.500 logit",
+        (79, 80): "0 logit",
+        (159, 119): "0.500 logit",
+        (160, 119): "0 logit",
+    }.items():
         hover(page, "hills", at_fit(page, "hills", column, row, (WIDTH, HEIGHT), aspect=2.0))
         assert pointed(page) == (column, row)
         assert readout(page, "block") == value
@@ -178,11 +123,10 @@ def test_show_top_keeps_that_share_of_the_map(page: Page, serve: Serve) -> None:
         for (let i = 0; i < shown.length; i += 4) changed += Math.abs(shown[i + 2] - base[i + 2]) > 3;
         return changed / (shown.length / 4);
     }"""
-    whole = (WIDTH * HEIGHT * 2) / 1
     box = stage(page, "hills").bounding_box()
     assert box is not None
     scale = min(box["width"] / WIDTH, box["height"] / (2 * HEIGHT))
-    covered = whole * scale * scale / (box["width"] * box["height"])
+    covered = (WIDTH * scale) * (2 * HEIGHT * scale) / (box["width"] * box["height"])
     page.get_by_test_id("control-opacity").fill("100")
     page.get_by_test_id("control-top").fill("10")
     settle(page)
@@ -271,7 +215,10 @@ def test_maximise_and_restore(page: Page, serve: Serve) -> None:
     stage(page, "hills").dblclick()
     expect(page.get_by_test_id("pane-image")).to_be_hidden()
     large = stage(page, "hills").bounding_box()
-    assert small and large and large["height"] > 1.2 * small["height"] and large["width"] > 3 * small["width"]
+    assert small
+    assert large
+    assert large["height"] > 1.2 * small["height"]
+    assert large["width"] > 3 * small["width"]
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("pane-image")).to_be_visible()
     page.get_by_test_id("pane-hills").get_by_test_id("control-maximise").click()
@@ -357,17 +304,14 @@ def test_reduced_film_reads_in_original_pixels(page: Page, serve: Serve) -> None
     x, y = at_fit(page, "image", 1200.5, 1300.5, (2400, 2600))
     hover(page, "image", (x, y))
     column, row = pointed(page)
-    assert abs(column - 1200) < 12 and abs(row - 1300) < 12
-    import math
-
+    assert (column, row) == (pytest.approx(1200, abs=12), pytest.approx(1300, abs=12))
     expected = 2000 + 900 * math.cos(row / 300) * math.sin(column / 260) + column / 4
     shown = readout(page, "image")
-    assert shown.startswith("≈ ") and float(shown[2:]) == pytest.approx(expected, abs=4)
+    assert shown.startswith("≈ ")
+    assert float(shown[2:]) == pytest.approx(expected, abs=4)
 
 
 def test_saves_a_picture(page: Page, serve: Serve, tmp_path: Path) -> None:
-    from PIL import Image
-
     open_scene(page, serve, "volume")
     with page.expect_download() as download:
         page.get_by_test_id("control-save").click()
@@ -376,7 +320,8 @@ def test_saves_a_picture(page: Page, serve: Serve, tmp_path: Path) -> None:
     with Image.open(tmp_path / "saved.png") as saved:
         assert saved.width > 2500
         colours = saved.convert("RGB").getcolors(maxcolors=1_000_000)
-        assert colours is not None and len(colours) > 500
+        assert colours is not None
+        assert len(colours) > 500
 
 
 def test_touch_pinch_zooms_for_two_fingers(new_page: Callable[..., Page], serve: Serve) -> None:

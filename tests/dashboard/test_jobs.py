@@ -93,7 +93,9 @@ def test_cheap_work_goes_first(runner: JobRunner[int]) -> None:
     assert order == ["quick", "slow"]
 
 
-def test_a_failure_is_one_sentence_and_the_worker_lives_on(runner: JobRunner[int], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_one_sentence_and_the_worker_lives_on(
+    runner: JobRunner[int], caplog: pytest.LogCaptureFixture
+) -> None:
     def planned(ctx: RunContext) -> int:
         raise ExplainError("Choose a smaller window.")
 

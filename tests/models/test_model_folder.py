@@ -161,7 +161,9 @@ def test_scores_do_not_depend_on_the_batch(make_model: MakeModel) -> None:
 
 def test_the_wrong_kind_of_image_is_said(make_model: MakeModel) -> None:
     handle = ModelHandle.load(read_card(make_model()))
-    (right,), (wrong,), (unknown,) = (handle.predict([grey(modality=m)]) for m in (Modality.XRAY, Modality.MR, Modality.UNKNOWN))
+    (right,), (wrong,), (unknown,) = (
+        handle.predict([grey(modality=m)]) for m in (Modality.XRAY, Modality.MR, Modality.UNKNOWN)
+    )
     assert right.warnings == ()
     assert "reads x-ray images; this one is mr" in wrong.warnings[0]
     assert "does not say what made it" in unknown.warnings[0]
@@ -175,7 +177,9 @@ def test_a_volume_needs_a_slice(make_model: MakeModel) -> None:
 def state_of(module: torch.nn.Module) -> list[object]:
     found: list[object] = [part.training for part in module.modules()]
     found += [(p.requires_grad, p.grad is None) for p in module.parameters()]
-    found += [len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks) for part in module.modules()]
+    found += [
+        len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks) for part in module.modules()
+    ]
     return found
 
 

@@ -37,7 +37,9 @@ def test_non_square_pixels_become_square() -> None:
     """A 40 x 40 mm disc stays as wide as high, though its pixels are 2 mm wide and 1 mm high."""
     rows, columns = np.mgrid[:80, :40]
     disc = ((rows - 39.5) ** 2 + (2 * (columns - 19.5)) ** 2 < 20**2).astype(np.float32)
-    prepared = prepare(Image(disc[None], "unit interval", geometry=Geometry.from_spacing(2.0, 1.0)), InputSpec(64, 64, 1))
+    prepared = prepare(
+        Image(disc[None], "unit interval", geometry=Geometry.from_spacing(2.0, 1.0)), InputSpec(64, 64, 1)
+    )
     seen = prepared.tensor[0, 0].numpy() > 0.5
     assert abs(int(seen.any(0).sum()) - int(seen.any(1).sum())) <= 1
 
@@ -82,6 +84,8 @@ def test_monochrome1_is_turned_round() -> None:
 
 
 def test_padding_is_black() -> None:
-    prepared = prepare(Image(np.ones((1, 10, 20), np.float32), "unit interval"), InputSpec(20, 20, 1, mean=(0.5,), std=(0.5,)))
+    prepared = prepare(
+        Image(np.ones((1, 10, 20), np.float32), "unit interval"), InputSpec(20, 20, 1, mean=(0.5,), std=(0.5,))
+    )
     assert prepared.tensor[0, 0, 0].eq(prepared.black[0]).all()
     assert prepared.tensor[0, 0, 10].eq(1.0).all()

@@ -84,21 +84,17 @@ class Overlay {
   }
 
   paint(set, mode, threshold) {
-    const table = colourTable(this.table(set));
+    const table = packedColours(this.table(set), mode === "signed", set.top < 100 ? 0.5 : 0);
     const pixels = new ImageData(this.columns, this.rows);
-    const out = pixels.data;
-    const least = set.top < 100 ? 0.5 : 0;
-    for (let i = 0; i < this.values.length; i += 1) {
-      const value = this.values[i];
-      const size = mode === "positive" ? value : Math.abs(value);
-      if (!this.inside[i] || !(size > 0) || size < threshold) continue;
-      const t = Math.min(1, size / this.range);
-      const colour = mode === "signed" ? (value < 0 ? 0.5 - t / 2 : 0.5 + t / 2) : t;
-      const from = 3 * Math.round(255 * colour);
-      out[4 * i] = table[from];
-      out[4 * i + 1] = table[from + 1];
-      out[4 * i + 2] = table[from + 2];
-      out[4 * i + 3] = Math.round(255 * Math.max(least, opacityOf(t)));
+    const out = new Uint32Array(pixels.data.buffer);
+    const { values, inside } = this;
+    const steps = 255 / this.range;
+    for (let i = 0; i < out.length; i += 1) {
+      const value = mode === "absolute" ? Math.abs(values[i]) : values[i];
+      const size = mode === "signed" ? Math.abs(value) : value;
+      if (!(size > 0) || size < threshold || !inside[i]) continue;
+      const step = Math.min(255, Math.round(size * steps));
+      out[i] = table[value < 0 ? 255 - step : 256 + step];
     }
     this.canvas.width = this.columns;
     this.canvas.height = this.rows;
@@ -142,6 +138,8 @@ class Overlay {
     context.clip();
     context.globalAlpha = set.opacity / 100;
     if (set.style === "contour") {
+      // Thin lines hide little, so they stay clearer than a surface of the same opacity.
+      context.globalAlpha = Math.sqrt(set.opacity / 100);
       for (const { path, colour } of this.contours) strokeOutline(context, path, matrix, colour, pixel);
     } else {
       context.imageSmoothingEnabled = true;
@@ -150,6 +148,20 @@ class Overlay {
     }
     context.restore();
   }
+}
+
+/** 512 packed RGBA colours: sizes 0 to 255 of negative values downwards from 255, of others upwards from 256. */
+function packedColours(name, signed, least) {
+  const rgb = colourTable(name);
+  const packed = new Uint32Array(512);
+  for (let step = 0; step < 256; step += 1) {
+    const alpha = Math.round(255 * Math.max(least, opacityOf(step / 255)));
+    const [up, down] = signed ? [128 + (step >> 1), 127 - (step >> 1)] : [step, step];
+    const pack = (at) => (alpha << 24) | (rgb[3 * at + 2] << 16) | (rgb[3 * at + 1] << 8) | rgb[3 * at];
+    packed[256 + step] = pack(up);
+    packed[255 - step] = pack(down);
+  }
+  return packed;
 }
 
 /** Small values are nearly clear, so that the anatomy stays readable where a map says little. */

@@ -179,8 +179,18 @@ def pack_region(region: Region, image: Image) -> Packed:
             f"Region {region.name!r} has shape {mask.shape} but the image has {expected} (slices, rows, columns)."
         )
     factor = reduction(image)
+    done = _regions.setdefault(region, {})
+    if factor not in done:
+        done[factor] = _pack_mask(region.name, mask, factor)
+    return done[factor]
+
+
+_regions: WeakKeyDictionary[Region, dict[int, Packed]] = WeakKeyDictionary()
+
+
+def _pack_mask(name: str, mask: NDArray[np.bool_], factor: int) -> Packed:
     _, height, width = mask.shape
     padded = np.pad(mask, ((0, 0), (0, -height % factor), (0, -width % factor)))
     blocks = padded.reshape(mask.shape[0], padded.shape[1] // factor, factor, padded.shape[2] // factor, factor)
     small = blocks.any(axis=(2, 4))
-    return _pack({"name": region.name, "shape": list(small.shape), "factor": factor}, np.packbits(small))
+    return _pack({"name": name, "shape": list(small.shape), "factor": factor}, np.packbits(small))

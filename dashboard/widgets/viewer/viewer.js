@@ -26,7 +26,7 @@ class Viewer {
     this.toolbar = new Toolbar(this);
     this.readout = new Readout();
     this.grid = el("div", { class: "grid" });
-    this.empty = el("div", { class: "empty", hidden: true }, "Choose a method to see what the model looked at.");
+    this.empty = el("div", { class: "empty" }, "Choose a method to see what the model looked at.");
     this.root = el(
       "div",
       { class: "viewer", tabindex: "0", role: "group", "aria-label": "Image viewer", "data-testid": "viewer" },
@@ -53,6 +53,7 @@ class Viewer {
   }
 
   destroy() {
+    leaveGroup(this);
     this.stopKeys();
     blobStore().changed.removeEventListener("change", this.onBlobs);
     window.removeEventListener("resize", this.onWindow);
@@ -76,6 +77,7 @@ class Viewer {
     else if (data.slice !== this.memory.mapSlice && data.slice !== this.memory.sentSlice) this.memory.slice = data.slice;
     this.memory.mapSlice = data.slice;
     this.scales = sliderScales(data.image);
+    joinGroup(this, data.group);
     this.placePanes();
     this.collect();
   }
@@ -261,6 +263,7 @@ class Viewer {
     }
     this.placeRings();
     this.readout.write(this);
+    shareCursor(this);
   }
 
   placeRings() {
@@ -304,6 +307,7 @@ class Viewer {
     };
     view.x = keep(x, picture.width, size.width / sx);
     view.y = keep(y, picture.height, size.height / sy);
+    shareView(this);
     this.redraw();
   }
 
@@ -385,29 +389,11 @@ class Viewer {
     this.memory.view = { zoom: 1, x: size[0] / 2, y: size[1] / 2 };
     Object.assign(this.settings, DEFAULTS, { preset: "0", window: { ...windows[0] } });
     this.hidden.clear();
+    if (this.picture) shareView(this);
     this.redraw();
   }
 
   savePicture() {
     if (this.picture) download(composePicture(this), this.data.file_name);
   }
-}
-
-const mounted = new WeakMap();
-
-export default function (component) {
-  const { data, parentElement, setStateValue, setTriggerValue } = component;
-  let viewer = mounted.get(parentElement);
-  if (!viewer) {
-    viewer = new Viewer(parentElement);
-    mounted.set(parentElement, viewer);
-  }
-  const token = (viewer.token = {});
-  viewer.update(data, { state: setStateValue, trigger: setTriggerValue });
-  return () => {
-    // Streamlit may run the clean-up of an older call after a newer one; only the newest may end the viewer.
-    if (viewer.token !== token) return;
-    mounted.delete(parentElement);
-    viewer.destroy();
-  };
 }

@@ -41,6 +41,8 @@ SCRIPTS = (
     "gestures.js",
     "picture.js",
     "viewer.js",
+    "link.js",
+    "mount.js",
 )
 
 STYLES = ("viewer.css", "panes.css", "controls.css")
@@ -98,6 +100,16 @@ class ViewerEvents:
     retry: str | None = None
 
 
+def preload(image: Image, *, key: str) -> None:
+    """Mounts the image alone, for a page whose viewer sits in a fragment that polls.
+
+    Streamlit copies and hashes every element of a fragment at each of its runs, 10 ms a megabyte. A large volume
+    is therefore better mounted once outside, and the viewer called with ``preloaded=True`` and the same key.
+    """
+    packed = pack_image(image)
+    _blob(key=f"{key}-{packed.blob}", data=packed.data)
+
+
 def viewer(
     image: Image,
     panes: Sequence[Pane],
@@ -109,6 +121,8 @@ def viewer(
     caption: Sequence[str] = (),
     file_name: str = "sightline.png",
     pickable: bool = False,
+    group: str = "",
+    preloaded: bool = False,
 ) -> ViewerEvents:
     """Mounts the viewer and returns what the reader did.
 
@@ -122,7 +136,9 @@ def viewer(
         height: of each picture in CSS pixels; None follows the image's shape and the browser's window.
         caption: lines printed under a saved picture (model, target, "research use").
         file_name: of a saved picture; nothing in it may tell who the patient is.
+        group: viewers on one page with the same group share zoom, place and cursor.
         pickable: whether a click reruns the script with ``picked``.
+        preloaded: :func:`preload` has mounted this image in the same run of the page, outside the fragment.
 
     Raises:
         DataError: two panes share an id, the slice does not exist, or a region does not fit the image.
@@ -136,7 +152,7 @@ def viewer(
     layers = {pane.id: pack_map(pane.map) for pane in panes if pane.map is not None}
     outlines = [pack_region(region, image) for region in regions]
     with st.container(gap=None):
-        mounted: set[str] = set()
+        mounted = {base.blob} if preloaded else set()
         for packed in (base, *layers.values(), *outlines):
             if packed.blob and packed.blob not in mounted:
                 mounted.add(packed.blob)
@@ -153,6 +169,7 @@ def viewer(
                 "caption": list(caption),
                 "file_name": file_name,
                 "pickable": pickable,
+                "group": group,
             },
             on_picked_change=_nothing,
             on_slice_change=_nothing,

@@ -61,11 +61,24 @@ def hills(size: int, height: int, width: int, seed: int, signed: bool) -> MapLay
     rows, columns = np.mgrid[0:size, 0:size] / size
     values = np.zeros((size, size))
     for _ in range(5):
-        x, y, s = rng.uniform(0.2, 0.8, 2).tolist() + [rng.uniform(0.05, 0.15)]
+        x, y, s = (*rng.uniform(0.2, 0.8, 2), rng.uniform(0.05, 0.15))
         values += rng.choice([-1, 1] if signed else [1]) * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * s * s))
     sx, sy = width / size, height / size
     matrix = np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
     return MapLayer((0.3 * values).astype(np.float32), matrix, signed, "logit")
+
+
+@st.cache_resource
+def outlines(scene: str) -> list[Region]:
+    if scene == "volume":
+        mask = np.zeros((12, 128, 128), bool)
+        mask[5, 50:70, 40:60] = True
+        return [Region("Nodule", mask)]
+    if scene == "film":
+        rows, columns = np.ogrid[0:2600, 0:2400]
+        ellipse = (rows - 1700) ** 2 + ((columns - 700) * 1.4) ** 2 < 300**2
+        return [Region("Effusion", ellipse), Region("Mass", box=(1500, 600, 1900, 1000))]
+    return []
 
 
 scene = st.query_params.get("scene", "ramp")
@@ -120,18 +133,7 @@ elif methods:
         )
     )
 
-regions = []
-if scene == "volume":
-    mask = np.zeros((12, 128, 128), bool)
-    mask[5, 50:70, 40:60] = True
-    regions = [Region("Nodule", mask)]
-elif scene == "film":
-    rows, columns = np.mgrid[0:2600, 0:2400]
-    regions = [
-        Region("Effusion", (rows - 1700) ** 2 + ((columns - 700) * 1.4) ** 2 < 300**2),
-        Region("Mass", box=(1500, 600, 1900, 1000)),
-    ]
-
+regions = outlines(scene)
 events = viewer(
     image,
     panes,

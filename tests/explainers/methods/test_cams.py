@@ -109,7 +109,8 @@ def test_grad_cam_plus_plus_has_no_pole_where_activations_are_negative() -> None
     """Before the activation function sums are negative; a weight then is half the sum of the positive gradients."""
     net = smooth_net()
     with torch.no_grad():
-        net.second[0].bias -= 50.0
+        net.second[0].bias -= 6.0
+        net.head.weight *= 100.0
     captured = []
     handle = net.second[0].register_forward_hook(lambda _module, _given, output: captured.append(output))
     logits = net(prepared_input().tensor)
@@ -163,6 +164,29 @@ def test_the_score_is_reported(method: str) -> None:
 def test_an_unusable_layer_is_refused(layer: str, sentence: str) -> None:
     with pytest.raises(ExplainError, match=sentence):
         explain("grad-cam", smooth_net(), prepared_input(), layer=layer)
+
+
+class Passing(nn.Module):
+    """The explained layer hands on its input, which the network then overwrites."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.second, self.head = nn.Conv2d(3, 4, 4, stride=4), nn.Identity(), nn.Linear(4, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps = self.convolution(image)
+        passed = self.second(maps)
+        maps.mul_(0.0)
+        return self.head(passed.mean(dim=(2, 3)))
+
+
+def test_an_overwritten_input_of_the_layer_does_not_reach_its_map() -> None:
+    torch.manual_seed(0)
+    net = Passing().eval()
+    maps = net.convolution(prepared_input().tensor).detach()
+    expected = (net.head.weight[0].detach().view(-1, 1, 1) / maps[0, 0].numel() * maps[0]).sum(dim=0)
+    (found,) = explain("grad-cam", net, prepared_input())
+    assert_close_to_range(found.native, expected.numpy())
 
 
 class Branched(nn.Module):

@@ -91,7 +91,9 @@ def decode(frame: bytes) -> NDArray[np.int64]:
         predictor, shift = body[1 + 2 * body[0]], body[3 + 2 * body[0]] & 15
         return _lossless(bits, [huffman[table >> 4] for table in tables], size, predictor) << shift
     assert len(components) == 1
-    return _sequential(bits, huffman[tables[0] >> 4], huffman[0x10 | (tables[0] & 15)], quantisation[components[0][2]], size)
+    return _sequential(
+        bits, huffman[tables[0] >> 4], huffman[0x10 | (tables[0] & 15)], quantisation[components[0][2]], size
+    )
 
 
 def _quantisation(segment: bytes) -> dict[int, NDArray[np.float64]]:

@@ -141,7 +141,9 @@ def test_voi_table_is_sampled_exactly(make_dicom, vr):
     table = np.random.default_rng(1).integers(0, 4096, 32)
     item = lut_item(10, table, 12, vr)
     item.LUTExplanation = "HARD"
-    image = image_of(make_dicom(stored, Modality="CR", VOILUTSequence=Sequence([item]), WindowCenter="9", WindowWidth="9"))
+    image = image_of(
+        make_dicom(stored, Modality="CR", VOILUTSequence=Sequence([item]), WindowCenter="9", WindowWidth="9")
+    )
     assert [window.name for window in image.windows] == ["HARD", "as stored"]
     expected = table[np.clip(stored.astype(int) - 10, 0, 31)] / 4095
     np.testing.assert_allclose(image.display()[0], expected, atol=2e-6)
@@ -198,7 +200,15 @@ def test_palette_colour(make_dicom, order):
 
 @pytest.mark.parametrize(
     ("code", "modality"),
-    [("CR", "x-ray"), ("DX", "x-ray"), ("PX", "x-ray"), ("MG", "x-ray"), ("MR", "mr"), ("XC", "photo"), ("US", "other")],
+    [
+        ("CR", "x-ray"),
+        ("DX", "x-ray"),
+        ("PX", "x-ray"),
+        ("MG", "x-ray"),
+        ("MR", "mr"),
+        ("XC", "photo"),
+        ("US", "other"),
+    ],
 )
 def test_modalities(make_dicom, ramp, code, modality):
     assert image_of(make_dicom(ramp, Modality=code)).modality == modality

@@ -1,0 +1,80 @@
+"""The README's pictures, made from package samples and phantoms only: ``make screenshots``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "images"
+PORT = 8599
+FILM, SKIN = "pydicom-chest-film", "phantom-skin-lesion"
+SHOTS = (
+    ("case-light", "", {"case": FILM}, "light"),
+    ("case-dark", "", {"case": SKIN}, "dark"),
+    ("compare-light", "compare", {}, "light"),
+    ("models-light", "models", {}, "light"),
+)
+
+
+def main() -> None:
+    """Serve the app without a data folder, and take each picture once its maps are there."""
+    OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "SIGHTLINE_CACHE": cache, "SIGHTLINE_DATA": cache}
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={PORT}"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
+        try:
+            _wait()
+            _shoot()
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait() -> None:
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_stcore/health", timeout=1).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    raise SystemExit("The app did not start.")
+
+
+def _shoot() -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name, page_name, query, theme in SHOTS:
+            page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
+            page.goto(f"http://127.0.0.1:{PORT}/{page_name}?{urlencode(query)}")
+            _settle(page, maps=page_name != "models")
+            page.screenshot(path=OUT / f"{name}.png")
+            page.close()
+        browser.close()
+
+
+def _settle(page: Page, maps: bool) -> None:
+    if maps:
+        page.wait_for_selector("[data-testid^=pane-]", timeout=180_000)
+        page.wait_for_function(
+            "() => { const walk = (root) => [...root.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? walk(e.shadowRoot) : [])]);"
+            " const panes = walk(document).filter((e) => (e.dataset?.testid ?? '').startsWith('pane-'));"
+            " return panes.length > 1 && panes.every((e) => e.dataset.status === 'ready'); }",
+            timeout=180_000,
+        )
+    page.wait_for_timeout(3000)
+
+
+if __name__ == "__main__":
+    main()
