@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from dashboard.cases import listed, middle_slice
 from dashboard.jobs.desk import Desk
 from dashboard.thumbnail import thumbnail
+from explainers import warm_up
 from models.card import ModelCard
 from models.errors import DataError, SightlineError
 from models.types import Case, Modality
@@ -84,7 +86,10 @@ class Library:
         )
 
     def _look_through(self) -> None:
+        warm_up()
         for case_id in self.entries:
+            while self._desk.waiting:  # a reader's explanation matters more than a thumbnail
+                time.sleep(0.1)
             try:
                 # Not through self.case(): a look-through must not push out the cases that readers have open.
                 self._summaries[case_id] = self.summarise(load_sample(case_id))

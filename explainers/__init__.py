@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+
 from explainers import methods
 from explainers.registry import EXPLAINERS
 from explainers.types import Explainer
@@ -16,4 +19,10 @@ def get(explainer_id: str) -> Explainer:
     return EXPLAINERS.get(explainer_id, ExplainError)
 
 
-__all__ = ["EXPLAINERS", "get"]
+def warm_up() -> None:
+    """Load the libraries that methods load late; takes seconds, so call it in the background."""
+    if importlib.util.find_spec("pytorch_grad_cam") is not None:
+        importlib.import_module("pytorch_grad_cam")
+
+
+__all__ = ["EXPLAINERS", "get", "warm_up"]

@@ -32,7 +32,7 @@ class Crop:
     j: tuple[int, int]
     k: tuple[int, int]
 
-    def cut(self, voxels: NDArray[np.generic]) -> NDArray[np.generic]:
+    def cut(self, voxels: NDArray[np.int32]) -> NDArray[np.int32]:
         return voxels[slice(*self.i), slice(*self.j), slice(*self.k)]
 
     def move(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,9 +63,9 @@ def cut_volume(crop: Crop, originals: Path) -> dict[str, bytes]:
                 f"The original {path.name} is not in the folder given; unpack the PyRadiomics example volumes there."
             )
         source = nibabel.Nifti1Image.from_filename(path)
-        voxels = np.asarray(source.dataobj)
+        voxels: NDArray[np.int32] = np.asarray(source.dataobj).astype(np.int32)
         kept = crop.cut(voxels).astype(dtype)
-        if what == "label" and (kept > 0).sum() != (voxels > 0).sum():
+        if what == "label" and np.count_nonzero(kept) != np.count_nonzero(voxels):
             raise DataError(f"The crop of {crop.name} cuts through its mask; widen its ranges in sample_data/build.py.")
         image = nibabel.Nifti1Image(kept, crop.move(source.affine))
         image.set_sform(image.affine, code=1)

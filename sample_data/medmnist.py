@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ SETS = (
 
 def cache_folder() -> Path:
     """Where the medmnist package keeps its files."""
-    return Path(os.path.expanduser("~")) / ".medmnist"
+    return Path.home() / ".medmnist"
 
 
 def entries(folder: Path) -> tuple[SampleEntry, ...]:
@@ -78,14 +77,15 @@ def entries(folder: Path) -> tuple[SampleEntry, ...]:
     return tuple(found)
 
 
-def fetch(flags: Sequence[str] = tuple(one.flag for one in SETS)) -> tuple[Path, ...]:
-    """Let the medmnist package download sets into its cache; the files, in order.
+def fetch(flags: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """Let the medmnist package download sets (None: all on offer) into its cache; the files, in order.
 
     Raises:
         DataError: for a set that is not offered.
         Unavailable: the package is not installed, or there is no network.
     """
     known = {one.flag: one for one in SETS}
+    flags = tuple(known) if flags is None else flags
     for flag in flags:
         if flag not in known:
             raise DataError(f"There is no MedMNIST set {flag!r} on offer; known: {', '.join(known)}.")

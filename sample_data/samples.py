@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,6 @@ from models.types import Case, Modality
 from sample_data import medmnist
 from sample_data.entry import SampleEntry, finish, read_region, read_sample
 from sample_data.folders import FOLDER_SETS
-from sample_data.medmnist import fetch
 from sample_data.phantoms import make
 
 HERE = Path(__file__).parent
@@ -71,6 +70,18 @@ def data_folder() -> Path | None:
     return beside if beside.is_dir() else None
 
 
+def fetch(flags: Sequence[str] | None = None) -> tuple[Path, ...]:
+    """Fill the MedMNIST cache where there is a network; see :func:`sample_data.medmnist.fetch`.
+
+    Raises:
+        DataError: for a set that is not offered.
+        Unavailable: the medmnist package or a network is missing.
+    """
+    paths = medmnist.fetch(flags)
+    _entries.cache_clear()
+    return paths
+
+
 @functools.cache
 def manifest() -> tuple[Mapping[str, Any], ...]:
     """The entries of ``manifest.toml``, in order."""
@@ -91,8 +102,8 @@ def package_file(package: str, name: str) -> Path | None:
 
 @functools.lru_cache(maxsize=4)
 def _entries(folder: Path | None, cache: Path) -> Mapping[str, SampleEntry]:
-    found = [_from_manifest(item) for item in manifest() if item["kind"] != "folder"]
-    found = [entry for entry in found if entry is not None]
+    listed = (_from_manifest(item) for item in manifest() if item["kind"] != "folder")
+    found = [entry for entry in listed if entry is not None]
     if folder is not None:
         found += [entry for dataset in FOLDER_SETS for entry in dataset.entries(folder)]
     found += medmnist.entries(cache)

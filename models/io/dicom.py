@@ -36,11 +36,13 @@ class _Header:
 
     Attributes:
         key: equal for slices of one series and size.
+        size: (rows, columns) as declared.
         plane: None where the file is not one slice in space.
     """
 
     member: Member
     key: Hashable
+    size: tuple[int, int]
     plane: Plane | None
 
 
@@ -55,7 +57,10 @@ def read(members: Sequence[Member], options: Options) -> ReadResult:
         except SightlineError as error:
             result += ReadResult(failures=(Failure.of(member.name, error),))
     for group in (group for alike in groups.values() for group in alike):
-        result += _read_group(group, options)
+        try:
+            result += _read_group(group, options)
+        except SightlineError as error:
+            result += ReadResult(failures=(Failure.of(group[0].member.name, error),))
     return result
 
 
@@ -74,9 +79,9 @@ def _look(member: Member, index: int, options: Options) -> _Header:
     ds = parse(member.load(options.limits), options, header_only=True)
     series, plane = ds.get("SeriesInstanceUID"), _plane(ds, 0)
     if not series or plane is None or int(ds.get("NumberOfFrames") or 1) != 1:
-        return _Header(member, index, None)
-    layout = (ds.get("Rows"), ds.get("Columns"), ds.get("SamplesPerPixel"), ds.get("PhotometricInterpretation"))
-    return _Header(member, (str(series), *layout), plane)
+        return _Header(member, index, (0, 0), None)
+    size = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
+    return _Header(member, (str(series), size, str(ds.get("PhotometricInterpretation"))), size, plane)
 
 
 def _read_group(group: list[_Header], options: Options) -> ReadResult:
@@ -108,9 +113,14 @@ def _read_file(data: bytes, options: Options) -> Case:
 
 
 def _read_series(group: list[_Header], options: Options) -> ReadResult:
-    """Slices along their normal as one volume; a slice that cannot be read is listed and left out."""
+    """Slices along their normal as one volume; a slice that cannot be read is listed and left out.
+
+    Raises:
+        DataError: the volume would be larger than the limit.
+    """
     planes = {header.member: header.plane for header in group if header.plane is not None}
     ordered = [group[index].member for index in stack(list(planes.values())).order]
+    options.limits.check_shape(*group[0].size, len(ordered))
     failures: list[Failure] = []
     used: list[Member] = []
     digests = hashlib.sha256()

@@ -6,27 +6,22 @@ One library per syntax, not each in turn: on damaged data a second decoder may s
 from __future__ import annotations
 
 import struct
-from typing import cast
+import threading
 
 from pydicom import uid
 from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 
 from models.errors import DataError, Unavailable
+from models.io.gdcm_process import GDCM, FrameLayout
 from models.io.limits import Limits
 
-try:
-    import gdcm  # type: ignore[import-untyped]
-except ImportError:
-    gdcm = None
-
 _OPENJPEG = ("pylibjpeg", "pylibjpeg-openjpeg")
-_GDCM = ("gdcm", "python-gdcm")
-_GDCM_12_BIT = "gdcm-extended"
+_GDCM = ("gdcm-process", "python-gdcm")
 # Transfer syntax to pydicom's plugin name and the package that brings it.
 _PLUGINS = {
     uid.RLELossless: ("pydicom", "pydicom"),
     uid.JPEGBaseline8Bit: ("pillow", "pillow"),
-    uid.JPEGExtended12Bit: (_GDCM_12_BIT, "python-gdcm"),
+    uid.JPEGExtended12Bit: _GDCM,
     uid.JPEGLossless: _GDCM,
     uid.JPEGLosslessSV1: _GDCM,
     uid.JPEGLSLossless: ("pyjpegls", "pyjpegls"),
@@ -37,13 +32,16 @@ _PLUGINS = {
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
     uid.HTJ2K: _OPENJPEG,
 }
-# pydicom asks these two of a plugin module.
-DECODER_DEPENDENCIES = {uid.JPEGExtended12Bit: ("python-gdcm>=3.0.24",)}
+_REGISTERING = threading.Lock()
+# pydicom asks a plugin module for this, is_available and the decoding function.
+DECODER_DEPENDENCIES = dict.fromkeys(
+    (uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1), ("python-gdcm>=3.0.24",)
+)
 
 
 def is_available(_syntax: str) -> bool:
     """Whether GDCM is installed (pydicom's plugin protocol)."""
-    return gdcm is not None
+    return GDCM.is_installed()
 
 
 def plugin_for(decoder: Decoder) -> str:
@@ -59,8 +57,10 @@ def plugin_for(decoder: Decoder) -> str:
     if syntax not in _PLUGINS:
         raise DataError(f"The DICOM file's compression ({syntax.name}) is not supported; export it uncompressed.")
     plugin, package = _PLUGINS[syntax]
-    if plugin == _GDCM_12_BIT and plugin not in decoder.available_plugins and gdcm is not None:
-        decoder.add_plugin(plugin, (__name__, "decode_extended"))
+    if plugin == _GDCM[0] and plugin not in decoder.available_plugins and GDCM.is_installed():
+        with _REGISTERING:
+            if plugin not in decoder.available_plugins:
+                decoder.add_plugin(plugin, (__name__, "_decode_frame"))
     if plugin not in decoder.available_plugins:
         raise Unavailable(
             f"Reading this DICOM file's compression ({syntax.name}) needs the package {package}; install it."
@@ -68,29 +68,20 @@ def plugin_for(decoder: Decoder) -> str:
     return plugin
 
 
-def decode_extended(src: bytes, runner: DecodeRunner) -> bytes:
-    """One JPEG Extended frame of 8 or 12 bits by GDCM; pydicom's own GDCM plugin turns 12 bits away."""
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(src)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((runner.columns, runner.rows, 1))
-    image.SetDataElement(element)
-    photometric = gdcm.PhotometricInterpretation.GetPIType(str(runner.photometric_interpretation))
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(photometric))
-    if runner.samples_per_pixel > 1:
-        image.SetPlanarConfiguration(runner.planar_configuration)
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(runner.transfer_syntax))))
-    bits = runner.bits_stored
-    image.SetPixelFormat(
-        gdcm.PixelFormat(runner.samples_per_pixel, runner.bits_allocated, bits, bits - 1, runner.pixel_representation)
+def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
+    """One frame by GDCM (pydicom's plugin protocol); unlike pydicom's own plugin, 12-bit JPEG Extended too."""
+    layout = FrameLayout(
+        rows=runner.rows,
+        columns=runner.columns,
+        samples=runner.samples_per_pixel,
+        planar=runner.planar_configuration if runner.samples_per_pixel > 1 else 0,
+        bits_allocated=runner.bits_allocated,
+        bits_stored=runner.bits_stored,
+        signed=runner.pixel_representation,
+        photometric=str(runner.photometric_interpretation),
+        syntax=str(runner.transfer_syntax),
     )
-    # SWIG hands the bytes over as text with surrogates.
-    return cast(bytes, image.GetBuffer().encode("utf-8", "surrogateescape"))
+    return GDCM.decode(layout, src)
 
 
 def check_frame(frame: bytes, rows: int, columns: int, samples: int, limits: Limits) -> None:

@@ -8,7 +8,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -148,6 +148,3 @@ def _check(kind: str, name: str, value: Any, default: Any, metadata: Mapping[str
         raise DataError(
             f"Phantom {kind}: {name} must lie between {low:g} and {high:g} {unit}, got {value:g}.".replace(" ,", ",")
         )
-
-
-Side = Literal["left", "right"]

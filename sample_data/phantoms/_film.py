@@ -144,7 +144,7 @@ def noise_field(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
 
 
 def _pixels(points: NDArray[np.float64], mm: float) -> NDArray[np.float64]:
-    return (points + (FILM_MM / 2, 0)) / mm - 0.5
+    return (points + np.array([FILM_MM / 2, 0.0])) / mm - 0.5
 
 
 def _round(distance: FloatArray, reach: float) -> FloatArray:

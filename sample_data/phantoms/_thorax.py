@@ -81,8 +81,8 @@ def draw_thorax(rng: np.random.Generator, grid: Grid) -> Thorax:
     wy = y + 2.5 * noise(rng, grid.shape, wobble_scale)
     soft = grid.plane_mm * 0.9
 
-    body = _ring(wx, wy * 1.0 + 0 * z, 172 + 10 * step(z - 40, 40), 118, 2.5)
-    body *= np.float32(1) / (1 + 0.03 * np.cos(2 * np.arctan2(wy, wx)))
+    body = _ring(wx, wy, 172 + 10 * step(z - 40, 40), 118, 2.5)
+    body = body / (1 + np.float32(0.03) * np.cos(2 * np.arctan2(wy, wx)))
     cavity_x, cavity_y = _cavity_radii(z)
     cavity = _ring(wx, wy - 2, cavity_x, cavity_y, 2.3)
     hu = np.full(grid.shape, np.float32(AIR))
@@ -94,7 +94,8 @@ def draw_thorax(rng: np.random.Generator, grid: Grid) -> Thorax:
     muscle = np.maximum(1.24 - cavity + 0.05 * noise(rng, grid.shape, (30, 30 / grid.plane_mm, 24 / grid.plane_mm)), -1)
     # Planes of fat between the muscles keep the wall from looking like plastic.
     planes = np.abs(noise(rng, grid.shape, (40 / grid.slice_mm, 11 / grid.plane_mm, 30 / grid.plane_mm)))
-    hu = _lay(hu, MUSCLE - 125 * np.exp(-((planes / 0.09) ** 2)), step(muscle * 110, soft) * (body < 0.97))
+    streaky = np.asarray(MUSCLE - 125 * np.exp(-((planes / 0.09) ** 2)), dtype=np.float32)
+    hu = _lay(hu, streaky, step(muscle * 110, soft) * (body < 0.97))
     hu = _lay(hu, FAT, step((1.03 - cavity) * 110, soft))
     hu = _lay(hu, MUSCLE - 12, step((1.015 - cavity) * 110, soft))
 
@@ -113,7 +114,7 @@ def draw_thorax(rng: np.random.Generator, grid: Grid) -> Thorax:
 
     texture = fractal(rng, grid.shape, (6 / grid.slice_mm, 5 / grid.plane_mm, 5 / grid.plane_mm), 3)
     air = LUNG + 0.28 * y + 9 * texture
-    hu = _lay(hu, air, step(inside, soft))
+    hu = _lay(hu, np.asarray(air, dtype=np.float32), step(inside, soft))
     lungs = inside > 0
     vessels = np.zeros(grid.shape, dtype=np.float32)
     tree = _vessels(rng)

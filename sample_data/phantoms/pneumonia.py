@@ -161,8 +161,8 @@ class PneumoniaSlice(_Pneumonia):
 
     kind: ClassVar[str] = "pneumonia slice"
 
-    right_cm2: float = number(18.0, 0.0, 60.0, "cm2", "infected area of the right lung")
-    left_cm2: float = number(10.0, 0.0, 60.0, "cm2", "infected area of the left lung")
+    right_cm2: float = number(18.0, 0.0, 120.0, "cm2", "infected area of the right lung")
+    left_cm2: float = number(10.0, 0.0, 120.0, "cm2", "infected area of the left lung")
     level_mm: float = number(-20.0, -55.0, 60.0, "mm", "height of the slice above the carina")
 
     def draw(self, rng: np.random.Generator) -> Drawing:

@@ -59,7 +59,7 @@ class SkinLesion(Phantom):
         picture += (lesion * (picture / _SKIN[:, None, None]) ** 0.4 - picture) * fade * 0.94
         picture = self._dots(rng, picture, inward, mask)
         light = 1.04 - 0.20 * ((x / 9) ** 2 + (y / 9) ** 2) + 0.03 * (x / 9)
-        picture = picture * light
+        picture = np.asarray(picture * light, dtype=np.float32)
         picture = self._hair(rng, picture)
         if self.ruler:
             picture = _ruler(picture)

@@ -73,7 +73,7 @@ def test_dragging_opacity_and_window_sends_nothing(page: Page, address: str) -> 
     page.on("websocket", lambda socket: _count(socket, sent))
     page.goto(address)
     upload(page)
-    page.wait_for_timeout(1500)  # what was under way has ended
+    _quiet(page, sent)
     before, draws = len(sent), int(attribute(page, "draws"))
     for control in ("control-opacity", "control-window", "control-level"):
         slider = page.get_by_test_id(control)
@@ -87,6 +87,16 @@ def test_dragging_opacity_and_window_sends_nothing(page: Page, address: str) -> 
     page.wait_for_timeout(500)
     assert int(attribute(page, "draws")) > draws + 10
     assert len(sent) == before
+
+
+def _quiet(page: Page, sent: list[object]) -> None:
+    """Until nothing was sent for five seconds: the worklist asks every two while it is being filled."""
+    for _ in range(24):
+        before = len(sent)
+        page.wait_for_timeout(5000)
+        if len(sent) == before:
+            return
+    pytest.fail("the page never came to rest")
 
 
 def _count(socket: WebSocket, sent: list[object]) -> None:

@@ -90,7 +90,7 @@ def test_a_wrong_digest_is_refused(make_model: MakeModel) -> None:
 
 
 def test_a_wrong_class_count_names_the_field(make_model: MakeModel) -> None:
-    with pytest.raises(ModelError, match="classes lists 3 names, but the weights in .* have 5 outputs"):
+    with pytest.raises(ModelError, match=r"classes lists 3 names, but the weights in .* have 5 outputs"):
         ModelHandle.load(read_card(make_model(outputs=5)))
 
 

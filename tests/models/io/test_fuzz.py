@@ -133,6 +133,16 @@ def test_damaged_file(name):
     run()
 
 
+@pytest.mark.parametrize("name", ["JPGExtended.dcm", "SC_rgb_jpeg_gdcm.dcm"])
+def test_damaged_frame_that_may_end_the_decoder(name):
+    @settings(FUZZ, max_examples=40)
+    @given(data=damage((SHIPPED / name).read_bytes()))
+    def run(data: bytes) -> None:
+        check([("x", data)])
+
+    run()
+
+
 @FUZZ
 @given(data=damage(SEEDS["slice"]))
 def test_damaged_slice_in_a_series(data):
