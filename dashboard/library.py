@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -41,6 +40,7 @@ class Library:
         self._summaries: dict[str, Summary] = {}
         self._lock = threading.Lock()
         self._scan: threading.Thread | None = None
+        self._stop = threading.Event()
 
     def case(self, case_id: str) -> Case:
         """Raises DataError for an unknown id or an image that is not there."""
@@ -70,6 +70,12 @@ class Library:
                 self._scan = threading.Thread(target=self._look_through, name="sightline-worklist", daemon=True)
                 self._scan.start()
 
+    def close(self) -> None:
+        """End the look-through after the case it is at."""
+        self._stop.set()
+        if self._scan is not None:
+            self._scan.join(timeout=30)
+
     def summarise(self, case: Case) -> Summary:
         """Thumbnail, and the top finding of the first model that reads this kind of image."""
         card = reading_model(case, dict(self._desk.engine.cards()))
@@ -88,8 +94,10 @@ class Library:
     def _look_through(self) -> None:
         warm_up()
         for case_id in self.entries:
-            while self._desk.waiting:  # a reader's explanation matters more than a thumbnail
-                time.sleep(0.1)
+            while self._desk.waiting and not self._stop.wait(0.1):
+                pass  # a reader's explanation matters more than a thumbnail
+            if self._stop.is_set():
+                return
             try:
                 # Not through self.case(): a look-through must not push out the cases that readers have open.
                 self._summaries[case_id] = self.summarise(load_sample(case_id))

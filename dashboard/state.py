@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import secrets
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -34,6 +35,9 @@ def services() -> Services:
     desk = Desk(make_engine(config), ResultStore(config.cache / "results", config.cache_mb))
     library = Library(desk)
     library.start_scan()
+    # Threads inside torch must have come to an end before the interpreter does.
+    atexit.register(desk.close)
+    atexit.register(library.close)
     return Services(desk, library)
 
 

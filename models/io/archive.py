@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import weakref
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -92,8 +93,9 @@ def _open_zip(open_archive: Callable[[], BinaryIO], limits: Limits) -> Found:
         DataError: the archive is damaged, or too large when unpacked.
     """
     with decoding("zip archive"):
-        # Stays open as long as a member refers to it.
-        archive = zipfile.ZipFile(open_archive())
+        stream = open_archive()
+        archive = zipfile.ZipFile(stream)
+        weakref.finalize(archive, stream.close)  # stays open as long as a member refers to the archive
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_clutter(entry.filename)]
     total = sum(entry.file_size for entry in entries)
     packed = max(1, sum(entry.compress_size for entry in entries))

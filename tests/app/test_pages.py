@@ -1,0 +1,89 @@
+"""Every page runs without a browser, with and without a model that reads the image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dashboard.settings import settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
+    settings.cache_clear()
+    st.cache_resource.clear()
+    yield
+    settings.cache_clear()
+    st.cache_resource.clear()
+
+
+def opened(page: str = "", **query: str) -> AppTest:
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    for name, value in query.items():
+        test.query_params[name] = value
+    test.run()
+    if page:
+        test.switch_page(page).run()
+    assert not test.exception, test.exception
+    return test
+
+
+def test_the_case_page_opens_the_first_sample() -> None:
+    test = opened()
+    assert test.subheader[0].value
+    assert test.selectbox[0].value == "chest-xray-14"
+    assert not test.error
+
+
+def test_a_link_restores_case_model_and_finding() -> None:
+    test = opened(case="phantom-chest-cardiomegaly", model="chest-xray-14", finding="Cardiomegaly")
+    assert "cardiothoracic" in test.subheader[0].value
+    assert test.session_state["case_view"].finding == 1
+
+
+def test_a_link_to_an_unknown_case_is_one_sentence() -> None:
+    test = opened(case="no-such-case")
+    assert len(test.error) == 1
+    assert "no-such-case" in test.error[0].value
+
+
+def test_an_image_no_model_reads_is_shown_without_findings() -> None:
+    test = opened(case="phantom-brain-ring")
+    assert test.selectbox[0].value == "No model"
+    assert "No installed model reads mr images" in test.info[0].value
+
+
+def test_a_wrong_model_is_not_scored_silently() -> None:
+    test = opened(case="phantom-brain-ring", model="chest-xray-14")
+    assert any("this one is mr" in warning.value for warning in test.warning)
+
+
+def test_explanations_arrive_and_are_found_again() -> None:
+    test = opened(case="phantom-chest-nodule")
+    view = test.session_state["case_view"]
+    for _ in range(240):
+        if len(list((Path(settings().cache) / "results").glob("*.npz"))) >= len(view.methods):
+            break
+        time.sleep(0.25)
+    test.run()
+    assert not test.exception
+    assert len(list((Path(settings().cache) / "results").glob("*.npz"))) == 3
+
+
+@pytest.mark.parametrize("page", ["compare", "models"])
+def test_the_other_pages_open(page: str) -> None:
+    test = opened(case="phantom-chest-nodule")
+    test.query_params.clear()
+    script = f"import streamlit as st\nfrom dashboard.pages import {page}\n{page}.page()\n"
+    other = AppTest.from_string(script, default_timeout=120).run()
+    assert not other.exception, other.exception
+    assert not other.error
