@@ -111,7 +111,7 @@ def fetch(flags: Sequence[str] | None = None) -> tuple[Path, ...]:
 
 def _array(path: Path, name: str) -> NDArray[np.generic]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return np.asarray(archive[name])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"The MedMNIST file {path.name} cannot be read; delete it and fetch it again.") from error

@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.widgets.findings import Finding, findings
 from dashboard.thumbnail import thumbnail
+from dashboard.widgets.findings import Finding, findings
 from dashboard.widgets.worklist import WorklistRow, worklist
 from dashboard.widgets.worklist.worklist import _list, _pictures
 from models.errors import DataError
