@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections import OrderedDict
@@ -94,10 +93,6 @@ class Library:
 
     def _look_through(self) -> None:
         warm_up()
-        # Streamlit collects garbage after every run, and the libraries' million lasting objects would each time be
-        # looked at again: half a second a rerun without this.
-        gc.collect()
-        gc.freeze()
         for case_id in self.entries:
             while self._desk.waiting and not self._stop.wait(0.1):
                 pass  # a reader's explanation matters more than a thumbnail

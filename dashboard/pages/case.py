@@ -51,6 +51,7 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
         requests = {m: ExplainRequest(card.id, image, m, target, view.params.get(m, {})) for m in view.methods}
     known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
     every = 0.3 if any(answer.active for answer in known.values()) else None
+    _to_link(view, card, target)
     st.fragment(_viewer, run_every=every)(case, index, requests, view, found, every is not None)
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
@@ -69,7 +70,6 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
             download_panel(case, image, ready, prediction)
         with settings:
             method_settings(view, found.desk.engine, card)
-    _to_link(view, card, target)
 
 
 def _viewer(
@@ -122,7 +122,7 @@ def _header(case: Case, view: CaseView, cards: dict[str, ModelCard]) -> ModelCar
     if view.model_id not in cards and view.model_id != NO_MODEL:
         reading = reading_model(case, cards, view.preferred_model)
         view.model_id = reading.id if reading else NO_MODEL
-    title, model, methods = st.columns([3, 2, 5], vertical_alignment="bottom", gap="medium")
+    title, model, methods = st.columns([5, 4, 7], vertical_alignment="bottom", gap="medium")
     title.subheader(case.title, anchor=False)
     options = [NO_MODEL, *cards]
     view.model_id = model.selectbox(
@@ -197,5 +197,8 @@ def _from_link(view: CaseView, found: Services) -> None:
             st.warning(str(error), icon=":material/link_off:")
 
 
-def _to_link(view: CaseView, card: ModelCard, target: Target) -> None:
-    st.query_params.from_dict({"case": view.case_id, "model": card.id, "finding": target.name})
+def _to_link(view: CaseView, card: ModelCard | None, target: Target | None) -> None:
+    link = {"case": view.case_id}
+    if card is not None and target is not None:
+        link |= {"model": card.id, "finding": target.name}
+    st.query_params.from_dict(link)

@@ -14,11 +14,12 @@ from dashboard.state import Services, case_view, compare_view, owner, services, 
 from dashboard.widgets import maps
 from dashboard.widgets.case_picker import rows
 from dashboard.widgets.viewer.viewer import Pane, viewer
-from explainers import EXPLAINERS
+from explainers import EXPLAINERS, get
 from models.card import ModelCard
 from models.errors import SightlineError
 from models.types import Case, Image, Prediction, Target
 
+HALF_HEIGHT = 280  # CSS pixels of a picture where two viewers stand under each other
 TWO_MODELS, TWO_CASES = "One case, two models", "Two cases, one model"
 
 
@@ -130,7 +131,7 @@ def _choices(sides: list[Side]) -> tuple[str, list[str]]:
     methods = right.multiselect(
         "Explanations",
         list(titles),
-        default=["grad-cam"],
+        default=["grad-cam", "occlusion"],
         format_func=titles.__getitem__,
         key="compare-methods",
         max_selections=3,
@@ -153,13 +154,14 @@ def _viewers(
                 if pane_id.startswith(f"{number}-"):
                     request = requests[pane_id]
                     who = f"{sides[number].card.title}: " if mode == TWO_MODELS else ""
-                    title = f"{who}{readable(request.target.label)}"
+                    title = f"{who}{readable(request.target.label)} · {get(request.method).spec.title}"
                     panes.append(maps.pane(pane_id, request.method, answer, title))
         events = viewer(
             case.image,
             panes,
             key=f"compare-{group[0]}",
             group="compare",
+            height=None if mode == TWO_MODELS else HALF_HEIGHT,
             slice_index=sides[group[0]].slice,
             regions=case.regions,
             caption=[f"{case.title} · {facts_line(case)}", RESEARCH_NOTE],

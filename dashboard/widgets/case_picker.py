@@ -31,16 +31,18 @@ def rows(library: Library, uploads: Uploads) -> list[WorklistRow]:
 def case_picker(library: Library, uploads: Uploads, selected: str, key: str) -> str | None:
     """Shows the panel; returns a case the reader has just chosen or dropped, else None."""
     arrived = _upload_box(uploads, key)
-    every = 2.0 if library.scanning else None  # thumbnails and scores come in while samples are looked through
-    st.fragment(_listed, run_every=every)(library, uploads, selected, key)
+    scanning = library.scanning  # thumbnails and scores come in while samples are looked through
+    st.fragment(_listed, run_every=2.0 if scanning else None)(library, uploads, selected, key, scanning)
     return st.session_state.pop(f"{key}-chosen", None) or arrived
 
 
-def _listed(library: Library, uploads: Uploads, selected: str, key: str) -> None:
+def _listed(library: Library, uploads: Uploads, selected: str, key: str, was_scanning: bool) -> None:
     chosen = worklist(rows(library, uploads), selected=selected, key=f"{key}-list", height=HEIGHT)
     if chosen is not None:
         st.session_state[f"{key}-chosen"] = chosen
         st.rerun()
+    if was_scanning and not library.scanning:
+        st.rerun()  # the whole page, so that asking ends
 
 
 def _upload_box(uploads: Uploads, key: str) -> str | None:

@@ -48,19 +48,19 @@ def pane(pane_id: str, method: str, answer: Answer, title: str = "") -> Pane:
         status = "queued" if answer.state == "done" else answer.state
         return Pane(pane_id, heading, status=status, progress=answer.progress, message=answer.message)
     attribution = answer.explanation.attribution
-    note, tone = "", "plain"
+    note, tone = f"{attribution.runtime_s:.2f} s", "plain"
     error = attribution.completeness_error
     if error is not None:
         weak = abs(error) > COMPLETENESS_LIMIT
-        note = f"completeness error {abs(error):.1%}" + (": more steps needed" if weak else "")
+        note += f" · completeness error {abs(error):.1%}" + (": more steps needed" if weak else "")
         tone = "warn" if weak else "plain"
     elif not attribution.values.any():
-        note, tone = "the map is zero everywhere", "warn"
+        note, tone = f"{note} · the map is zero everywhere", "warn"
     return Pane(pane_id, heading, subtitle(answer.explanation), note, map=layer(answer.explanation), tone=tone)  # type: ignore[arg-type]
 
 
 def subtitle(explanation: Explanation) -> str:
-    """What distinguishes this map: layer or size of the work, and the time it took."""
+    """What distinguishes this map: its layer, or the size of the work."""
     attribution = explanation.attribution
     params = attribution.params
     parts = []
@@ -72,7 +72,7 @@ def subtitle(explanation: Explanation) -> str:
         parts.append(f"{params['samples']} samples")
     if "window" in params and "stride" in params:
         parts.append(f"{params['window']}/{params['stride']} px")
-    return " · ".join([*parts, f"{attribution.runtime_s:.2f} s"])
+    return " · ".join(parts)
 
 
 def layer(explanation: Explanation) -> MapLayer:

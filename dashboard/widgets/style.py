@@ -14,6 +14,9 @@ _STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: none; padding-left: 1.5rem; padding-right: 1.5rem; }
 [data-testid="stSidebarHeader"] { height: 2.75rem; margin-bottom: 0; }
 [data-testid="stSidebarUserContent"] { padding-top: 0; }
+[data-testid="stMultiSelectTagsContainer"] [data-tag] {
+  background: color-mix(in srgb, currentColor 14%, transparent); color: inherit; }
+[data-testid="stMultiSelectTagsContainer"] [data-tag] * { color: inherit; }
 .sightline-footer { margin: 0; opacity: 0.8; font-size: 0.8125rem; text-align: right; }
 </style>"""
 

@@ -48,7 +48,7 @@ class FolderSet:
         """An entry of this set; ``key`` tells it from the others, in kebab-case."""
         return SampleEntry(
             id=f"{self.id}-{key}",
-            title=f"{self.name} {key}",
+            title=f"{self.name.split()[0]} {key}",
             system=self.system,
             kind="folder",
             modality=self.modality,

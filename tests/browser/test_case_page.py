@@ -58,6 +58,7 @@ def test_an_uploaded_film_is_explained_and_read_right(page: Page, address: str) 
     box = pane(page, "image").locator("canvas").first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.6)
+    expect(page.get_by_test_id("readout-position")).to_contain_text(re.compile(r"\d"))
     position = page.get_by_test_id("readout-position").inner_text()
     found = [int(number) for number in re.findall(r"\d+", position)[:2]]
     shown = page.get_by_test_id("readout-image").inner_text()
@@ -183,14 +184,16 @@ def test_axe_finds_nothing_serious(new_page, address: str, theme: str) -> None: 
 def test_nothing_is_asked_of_another_host(page: Page, address: str) -> None:
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(re.sub(r"^(\w+://[^/:]+).*", r"\1", request.url)))
-    for path in ("", "/compare", "/models"):
-        page.goto(address + path)
-        page.wait_for_timeout(3000)
+    page.goto(address)
+    for name in ("Compare", "Models", "Case"):
+        page.get_by_role("link", name=name).click()
+        page.wait_for_timeout(2000)
     assert {host for host in hosts if not host.startswith(("data:", "blob:"))} == {"http://127.0.0.1"}
 
 
 def test_the_compare_page_subtracts_scores(page: Page, address: str) -> None:
-    page.goto(address + "/compare")
+    page.goto(address)
+    page.get_by_role("link", name="Compare").click()
     expect(page.get_by_test_id("pane-0-grad-cam")).to_have_attribute("data-status", "ready", timeout=READY)
     expect(page.get_by_test_id("pane-1-grad-cam")).to_have_attribute("data-status", "ready", timeout=READY)
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
