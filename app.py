@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.pages import case, compare, models
+from dashboard.state import services
 from dashboard.widgets import style
 
 st.set_page_config(page_title="Sightline", page_icon=style.ICON, layout="wide")
@@ -18,4 +19,5 @@ page = st.navigation(
     position="top",
 )
 page.run()
-style.footer()
+desk = services().desk
+style.footer(f"Engine: {desk.engine.health().device} · {desk.waiting} in the queue")

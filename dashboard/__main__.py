@@ -31,6 +31,15 @@ def _stop(message: str) -> typer.Exit:
     return typer.Exit(2)
 
 
+def _sentence(error: Exception) -> str:
+    """One line for people: our own errors say it themselves, the system's are named."""
+    if isinstance(error, SightlineError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"The output cannot be written ({error.strerror or type(error).__name__}); choose another --out."
+    return f"The network cannot run here: {str(error).splitlines()[0]}; check SIGHTLINE_DEVICE."
+
+
 def _answer(**facts: Any) -> None:
     typer.echo(json.dumps(facts))
 
@@ -63,11 +72,13 @@ def explain(
                 seed,
                 lambda fraction: progress.update(bar, completed=fraction),
             )
-    except SightlineError as error:
-        raise _stop(str(error)) from None
+    except (SightlineError, OSError, RuntimeError) as error:
+        raise _stop(_sentence(error)) from None
     _report(done.failures)
     if not done.read:
         raise _stop("None of the images could be read.")
+    if not done.written:
+        raise _stop("No explanation could be computed; the reasons are above and in manifest.json.")
     _answer(maps=done.written, images=done.read, skipped=len(done.failures), manifest=str(out / "manifest.json"))
 
 
@@ -82,13 +93,10 @@ def predict(
     from dashboard.batch import predict_path
 
     try:
-        with Progress(console=screen, transient=True) as progress:
-            bar = progress.add_task("scoring", total=1.0)
-            done = predict_path(
-                image, model, out, slice_index, lambda fraction: progress.update(bar, completed=fraction)
-            )
-    except SightlineError as error:
-        raise _stop(str(error)) from None
+        with screen.status("Scoring ..."):
+            done = predict_path(image, model, out, slice_index)
+    except (SightlineError, OSError, RuntimeError) as error:
+        raise _stop(_sentence(error)) from None
     _report(done.failures)
     if not done.read:
         raise _stop("None of the images could be read.")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dashboard.cases import middle_slice
-from dashboard.reports.files import manifest_bytes, manifest_entry, npz_bytes, overlay_png
+from dashboard.reports.files import manifest_bytes, manifest_entry, npz_bytes, overlay_png, scores_of
 from dashboard.serving.local import LocalEngine
 from dashboard.serving.types import ExplainRequest
 from dashboard.settings import ZOO, settings
@@ -19,8 +20,8 @@ from explainers import get
 from models.card import CARD_FILE, ModelCard, read_card
 from models.context import RunContext
 from models.errors import DataError, ModelError, SightlineError
-from models.io import read_cases
-from models.types import Image, Prediction, Target
+from models.io import iterate_cases
+from models.types import Case, Image, Prediction, Target
 
 ShowProgress = Callable[[float], None]
 BATCH = 8
@@ -64,7 +65,7 @@ def explain_paths(
     seed: int,
     show: ShowProgress,
 ) -> Done:
-    """Maps of every image, method and target under ``out``. Raises ModelError, ExplainError or DataError."""
+    """Maps of every image, method and target under ``out``. Raises ModelError, ExplainError or OSError."""
     engine, card = open_model(model)
     for method in methods:
         get(method)
@@ -74,83 +75,89 @@ def explain_paths(
     entries: list[dict[str, Any]] = []
     names = _Names()
     for position, path in enumerate(paths):
-        for name, image in _planes(path, slice_index, done):
-            stem = names.unique(name)
-            (prediction,) = engine.predict(card.id, [image], RunContext())
-            scores = _scores(prediction)
-            targets = [fixed] if fixed else _flagged(card, prediction)
-            steps = len(targets) * len(methods)
-            for step, (wanted, method) in enumerate((t, m) for t in targets for m in methods):
-                fraction = (position + step / steps) / len(paths)
-                share = 1 / steps / len(paths)
-                ctx = RunContext(on_progress=lambda part, base=fraction, width=share: show(base + width * part))  # type: ignore[misc]
-                request = ExplainRequest(card.id, image, method, wanted, seed=seed)
-                file = f"{stem}.{method}.{_safe(wanted.name)}"
-                try:
-                    explanation = engine.explain(request, ctx)
-                except SightlineError as error:
-                    done.failures[file] = str(error)
-                    continue
-                (out / f"{file}.npz").write_bytes(npz_bytes(explanation))
-                (out / f"{file}.png").write_bytes(overlay_png(image, explanation))
-                warnings = list(prediction.warnings)
-                entries.append(
-                    {"file": f"{file}.npz", "image": name, "warnings": warnings, **manifest_entry(explanation, scores)}
-                )
-                done.written += 1
+        for plane in _planes(path, slice_index, done):
+            stem = names.unique(plane.name)
+            (prediction,) = engine.predict(card.id, [plane.image], RunContext())
+            about = {"image": plane.name, "warnings": list(prediction.warnings), "scores": scores_of(prediction)}
+            for wanted in [fixed] if fixed else _flagged(card, prediction):
+                for method in methods:
+                    request = ExplainRequest(card.id, plane.image, method, wanted, seed=seed)
+                    file = f"{stem}.{method}.{_safe(wanted.name)}"
+                    try:
+                        explanation = engine.explain(request, RunContext())
+                    except SightlineError as error:
+                        done.failures[file] = str(error)
+                        continue
+                    (out / f"{file}.npz").write_bytes(npz_bytes(explanation))
+                    (out / f"{file}.png").write_bytes(overlay_png(plane.image, explanation))
+                    entries.append(
+                        {"file": f"{file}.npz", **about, **manifest_entry(explanation, plane.case, plane.slice)}
+                    )
+                    done.written += 1
+        show((position + 1) / len(paths))
     (out / "manifest.json").write_bytes(manifest_bytes(entries, model=card.id, skipped=done.failures))
     return done
 
 
-def predict_path(path: Path, model: str, out: Path, slice_index: int | None, show: ShowProgress) -> Done:
-    """A parquet table of scores, one row an image. Raises ModelError or DataError."""
+def predict_path(path: Path, model: str, out: Path, slice_index: int | None) -> Done:
+    """A parquet table of scores, one row an image, and a manifest beside it. Raises ModelError or OSError."""
     engine, card = open_model(model)
     done = Done()
-    members = list(_planes(path, slice_index, done))
-    rows = []
-    for start in range(0, len(members), BATCH):
-        part = members[start : start + BATCH]
-        predictions = engine.predict(card.id, [image for _, image in part], RunContext())
-        for (name, _), prediction in zip(part, predictions, strict=True):
-            rows.append({"image": name} | {f"score_{c}": v for c, v in _scores(prediction).items()})
-        show((start + len(part)) / len(members))
+    rows: list[dict[str, Any]] = []
+    for part in _batches(_planes(path, slice_index, done)):
+        predictions = engine.predict(card.id, [plane.image for plane in part], RunContext())
+        for plane, prediction in zip(part, predictions, strict=True):
+            scores = {f"score_{name}": entry["probability"] for name, entry in scores_of(prediction).items()}
+            rows.append({"image": plane.name, **scores})
+    out.parent.mkdir(parents=True, exist_ok=True)
     if rows:
-        out.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_parquet(out, index=False)
-        (out.with_name(out.stem + ".manifest.json")).write_bytes(
-            manifest_bytes(
-                [], model=card.id, weights_sha256=card.weights.sha256, images=len(rows), skipped=done.failures
-            )
-        )
+        done.written = len(rows)
+    manifest = manifest_bytes(
+        [], model=card.id, weights_sha256=card.weights.sha256, images=len(rows), skipped=done.failures
+    )
+    out.with_name(f"{out.stem}.manifest.json").write_bytes(manifest)
     return done
 
 
-def _planes(path: Path, slice_index: int | None, done: Done) -> list[tuple[str, Image]]:
-    """(name, plane image) of every case under ``path``; what cannot be read is noted."""
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """One plane image to score: its file's name, the case it is of, and the slice it is."""
+
+    name: str
+    case: Case
+    slice: int
+    image: Image
+
+
+def _planes(path: Path, slice_index: int | None, done: Done) -> Iterator[_Plane]:
+    """Every case under ``path``, one at a time; what cannot be read is noted."""
     try:
-        found = read_cases(path)
+        for found in iterate_cases(path):
+            done.failures.update({failure.name: failure.message for failure in found.failures})
+            for case, name in zip(found.cases, found.names, strict=True):
+                volume = case.image.is_volume
+                index = slice_index if volume and slice_index is not None else middle_slice(case.image)
+                try:
+                    plane = _Plane(name, case, index, case.image.slice(index))
+                except DataError as error:
+                    done.failures[name] = str(error)
+                    continue
+                done.read += 1
+                yield plane
     except DataError as error:
         done.failures[path.name] = str(error)
-        return []
-    done.failures.update({failure.name: failure.message for failure in found.failures})
-    planes = []
-    for case, name in zip(found.cases, found.names, strict=True):
-        try:
-            index = middle_slice(case.image) if slice_index is None or not case.image.is_volume else slice_index
-            planes.append((name, case.image.slice(index)))
-        except DataError as error:
-            done.failures[name] = str(error)
-    done.read += len(planes)
-    return planes
+
+
+def _batches(planes: Iterable[_Plane]) -> Iterator[list[_Plane]]:
+    remaining = iter(planes)
+    while part := list(islice(remaining, BATCH)):
+        yield part
 
 
 def _flagged(card: ModelCard, prediction: Prediction) -> list[Target]:
     chosen = prediction.flagged or prediction.order[:1]
     return [card.target(card.classes[index]) for index in chosen]
-
-
-def _scores(prediction: Prediction) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(prediction.classes, prediction.probabilities, strict=True)}
 
 
 def _safe(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -12,12 +13,13 @@ from dashboard.jobs.desk import Desk
 from dashboard.thumbnail import thumbnail
 from explainers import warm_up
 from models.card import ModelCard
-from models.errors import DataError, SightlineError
+from models.errors import SightlineError
 from models.types import Case, Modality
 from sample_data.samples import SampleEntry, list_samples, load_sample
 
 log = logging.getLogger(__name__)
 KEPT_CASES = 24
+UPLOAD_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,28 @@ class Library:
         self._desk = desk
         self.entries: dict[str, SampleEntry] = {entry.id: entry for entry in listed(list_samples())}
         self._cases: OrderedDict[str, Case] = OrderedDict()
+        self._uploads: dict[str, tuple[Case, float]] = {}
         self._summaries: dict[str, Summary] = {}
         self._lock = threading.Lock()
         self._scan: threading.Thread | None = None
         self._stop = threading.Event()
+
+    def keep(self, case: Case) -> None:
+        """Hold an upload for a while, so that a reload of the page finds it again; in memory only."""
+        with self._lock:
+            self._uploads[case.id] = (case, time.monotonic())
+
+    def upload(self, case_id: str) -> Case | None:
+        """An upload of the last half hour."""
+        with self._lock:
+            now = time.monotonic()
+            for old in [key for key, (_, used) in self._uploads.items() if now - used > UPLOAD_S]:
+                del self._uploads[old]
+            if case_id not in self._uploads:
+                return None
+            case, _ = self._uploads[case_id]
+            self._uploads[case_id] = (case, now)
+            return case
 
     def case(self, case_id: str) -> Case:
         """Raises DataError for an unknown id or an image that is not there."""
@@ -82,7 +102,10 @@ class Library:
         picture = thumbnail(case.image)
         if card is None:
             return Summary(picture)
-        prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)))
+        try:
+            prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)))
+        except SightlineError:  # the Case page says what is wrong with the model
+            return Summary(picture)
         # The finding furthest above its operating point matters more than the commonest one.
         margin = prediction.probabilities - (0 if prediction.exclusive else prediction.thresholds)
         top = int(margin.argmax())
@@ -107,19 +130,11 @@ class Library:
 
 
 def reading_model(case: Case, cards: dict[str, ModelCard], preferred: str = "") -> ModelCard | None:
-    """The preferred model if it reads this kind of image, else the first that does; None where there is none."""
+    """The preferred model if it reads this kind of image, else the first that does; None where there is none.
+
+    For a file that does not say what made it, only a preferred model is taken, on trust.
+    """
     if case.image.modality is Modality.UNKNOWN:
-        return None
+        return cards.get(preferred)
     reading = {card.id: card for card in cards.values() if case.image.modality in card.input.modality}
     return reading.get(preferred) or next(iter(reading.values()), None)
-
-
-def require(cases: dict[str, Case], library: Library, case_id: str) -> Case:
-    """An upload of this session, else a sample. Raises DataError."""
-    if case_id in cases:
-        return cases[case_id]
-    if case_id.startswith("upload-"):
-        raise DataError(
-            "This upload is no longer in memory; uploads last as long as the browser tab. Drop the file again."
-        )
-    return library.case(case_id)

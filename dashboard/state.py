@@ -88,6 +88,13 @@ class CaseView:
             self.case_id, self.finding, self.against = case_id, None, None
             self.preferred_model, self.model_id = self.model_id or self.preferred_model, ""
 
+    def choose_model(self, model_id: str) -> None:
+        """Another model has other classes and layers: only what does not depend on them stays."""
+        self.model_id = self.preferred_model = model_id
+        self.finding = self.against = None
+        for chosen in self.params.values():
+            chosen.pop("layer", None)
+
 
 @dataclass
 class CompareView:

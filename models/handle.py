@@ -154,6 +154,8 @@ class ModelHandle:
     def _prediction(
         self, image: Image, logits: FloatArray, percentile: float | None, ratio: float | None
     ) -> Prediction:
+        if not np.isfinite(logits).all():
+            raise ModelError(f"Model {self.card.id} gives scores that are not finite for this image.")
         warnings = []
         expected = self.card.input.modality
         if image.modality not in (*expected, Modality.UNKNOWN):
@@ -194,9 +196,10 @@ class ModelHandle:
                 watched.append(names[name].register_forward_hook(lambda *_, seen=name: ran.add(seen)))
             try:
                 output = module(probe)
-            except (RuntimeError, ValueError, AssertionError) as error:
+            except Exception as error:  # a network may raise anything on an input it was not made for
+                reason = (str(error) or type(error).__name__).splitlines()[0]
                 raise ModelError(
-                    f"Model {self.card.id} fails on a {spec.height} x {spec.width} input: {str(error).splitlines()[0]}."
+                    f"Model {self.card.id} fails on a {spec.height} x {spec.width} input: {reason}."
                 ) from None
             finally:
                 for hook in watched:
@@ -206,7 +209,10 @@ class ModelHandle:
                 raise ModelError(
                     f"Card field classes lists {len(self.card.classes)} names, but the network's output is {shape}."
                 )
-            (gradient,) = torch.autograd.grad(output.sum(), probe)
+            try:
+                (gradient,) = torch.autograd.grad(output.sum(), probe)
+            except RuntimeError:
+                raise ModelError(f"Model {self.card.id} passes no gradient from its scores to its input.") from None
             if not (torch.isfinite(output).all() and torch.isfinite(gradient).all()):
                 raise ModelError(
                     f"Model {self.card.id} gives scores or gradients that are not finite; the weights look damaged."

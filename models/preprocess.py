@@ -19,6 +19,7 @@ from models.errors import DataError
 from models.types import FloatArray, Image, Window
 
 Fit = Literal["stretch", "letterbox", "center-crop"]
+MOST_PIXELS = 32_000_000  # of a resized image before cropping
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def prepare(image: Image, spec: InputSpec, device: torch.device | str = "cpu") -
     height, width = image.plane_shape
     scale_x, scale_y = _scales(image, spec)
     inner = (max(1, round(height * scale_y)), max(1, round(width * scale_x)))
+    if inner[0] * inner[1] > MOST_PIXELS:
+        raise DataError(f"An image of {width} x {height} pixels is too narrow for this model; crop it to the finding.")
     if inner != (height, width):
         shrinks = inner[0] < height or inner[1] < width
         plane = functional.interpolate(plane, size=inner, mode="bilinear", antialias=shrinks, align_corners=False)

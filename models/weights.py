@@ -98,7 +98,7 @@ def load_into(module: nn.Module, tensors: dict[str, torch.Tensor], classes: int,
 
 
 def _without_prefix(tensors: dict[str, torch.Tensor], own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    changed = True
+    changed = bool(tensors)
     while changed:
         changed = False
         for prefix in _PREFIXES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
@@ -15,6 +16,7 @@ from models.context import RunContext
 from models.errors import SightlineError
 from models.types import Image, Prediction
 
+log = logging.getLogger(__name__)
 KEPT_PREDICTIONS = 4096
 KEPT_EXPLANATIONS = 64
 
@@ -103,8 +105,11 @@ class Desk:
 
     def _work(self, key: str, request: ExplainRequest, ctx: RunContext) -> Explanation:
         explanation = self.engine.explain(request, ctx)
-        self._store.put(key, explanation)
         self._remember(key, explanation)
+        try:
+            self._store.put(key, explanation)
+        except OSError as error:  # a full disk costs the next reload its results, not this reader the map
+            log.warning("A result could not be stored (%s); free some disk space.", type(error).__name__)
         return explanation
 
     def _known(self, key: str) -> Explanation | None:

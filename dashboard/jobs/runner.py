@@ -10,6 +10,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
@@ -21,6 +22,7 @@ T = TypeVar("T")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
 KEPT_JOBS = 256
+LEASE_S = 60.0  # a page asks several times a second while it waits
 
 
 @dataclass(eq=False)
@@ -33,7 +35,7 @@ class Job(Generic[T]):
     """
 
     key: str
-    work: Callable[[RunContext], T]
+    work: Callable[[RunContext], T] | None
     state: State = "queued"
     progress: float = 0.0
     result: T | None = None
@@ -41,6 +43,12 @@ class Job(Generic[T]):
     owners: set[str] = field(default_factory=set)
     cancelled: threading.Event = field(default_factory=threading.Event)
     finished: threading.Event = field(default_factory=threading.Event)
+    asked: float = field(default_factory=time.monotonic)
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody has asked for a long while: the browser tab was closed."""
+        return time.monotonic() - self.asked > LEASE_S
 
     @property
     def active(self) -> bool:
@@ -68,6 +76,7 @@ class JobRunner(Generic[T]):
                 self._queue.put((priority, next(self._count), job))
                 self._drop_oldest()
             job.owners.add(owner)
+            job.asked = time.monotonic()
             return job
 
     def get(self, key: str) -> Job[T] | None:
@@ -116,16 +125,19 @@ class JobRunner(Generic[T]):
 
     def _run(self, job: Job[T]) -> None:
         with self._lock:
-            if not job.active or job.cancelled.is_set():
+            if not job.active or job.work is None or job.cancelled.is_set() or job.abandoned:
                 self._end(job, "cancelled")
                 return
             job.state = "running"
 
         def show(fraction: float) -> None:
             job.progress = fraction
+            if job.abandoned:
+                job.cancelled.set()
 
+        work, job.work = job.work, None  # it holds an image, which must not outlive the work
         try:
-            job.result = job.work(RunContext(on_progress=show, cancelled=job.cancelled))
+            job.result = work(RunContext(on_progress=show, cancelled=job.cancelled))
         except Cancelled:
             self._end(job, "cancelled")
         except SightlineError as error:
@@ -141,6 +153,7 @@ class JobRunner(Generic[T]):
 
     @staticmethod
     def _end(job: Job[T], state: State) -> None:
+        job.work = None
         job.state = state
         job.finished.set()
 

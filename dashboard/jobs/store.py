@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from dashboard.serving.types import Explanation
 from explainers.types import Attribution
-from models.errors import ExplainError
+from models.errors import SightlineError
 from models.types import Target
 
 
@@ -32,8 +33,11 @@ class ResultStore:
     def __init__(self, folder: Path, limit_mb: int = 2048) -> None:
         self._folder = folder
         self._limit = limit_mb * 2**20
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for level in (folder.parent, folder):
+            level.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+        for draft in folder.glob("*.tmp"):
+            draft.unlink(missing_ok=True)
 
     def get(self, key: str) -> Explanation | None:
         """The stored result, or None; a damaged file counts as absent and is removed."""
@@ -44,7 +48,7 @@ class ResultStore:
             os.utime(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, ExplainError):
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, SightlineError):
             path.unlink(missing_ok=True)
             return None
         return found

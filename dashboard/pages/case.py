@@ -6,33 +6,30 @@ import streamlit as st
 
 from dashboard.cases import RESEARCH_NOTE, facts_line, middle_slice, readable
 from dashboard.jobs.desk import Answer
-from dashboard.library import reading_model, require
 from dashboard.serving.types import ExplainRequest
 from dashboard.state import CaseView, Services, case_view, owner, services, uploads
 from dashboard.widgets import maps
+from dashboard.widgets.case_header import from_link, header, target_of, to_link
 from dashboard.widgets.case_panels import about_panel, download_panel, findings_panel
-from dashboard.widgets.case_picker import case_picker, rows
+from dashboard.widgets.case_picker import case_picker, find_case, rows
 from dashboard.widgets.method_settings import method_settings
-from dashboard.widgets.viewer.viewer import Pane, ViewerEvents, viewer
-from explainers import EXPLAINERS
+from dashboard.widgets.viewer.viewer import Pane, ViewerEvents, preload, viewer
 from models.card import ModelCard
 from models.errors import SightlineError
-from models.types import Case, Image, Prediction, Target
-
-NO_MODEL = "No model"
+from models.types import Case, Image, Prediction
 
 
 def page() -> None:
     """Everything of the page, top to bottom."""
     found, view, mine = services(), case_view(), uploads()
-    _from_link(view, found)
+    from_link(view, found.library, dict(found.desk.engine.cards()))
     with st.sidebar:
         chosen = case_picker(found.library, mine, view.case_id, "case")
     if chosen is not None:
         view.open(chosen)
         st.rerun()
     try:
-        case = require(mine.cases, found.library, view.case_id)
+        case = find_case(found.library, mine, view.case_id)
     except SightlineError as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -40,18 +37,18 @@ def page() -> None:
 
 
 def _show(case: Case, view: CaseView, found: Services) -> None:
-    cards = dict(found.desk.engine.cards())
-    card = _header(case, view, cards)
-    index = view.slices.get(case.id, middle_slice(case.image))
+    card = header(case, view, dict(found.desk.engine.cards()))
+    index = min(view.slices.get(case.id, middle_slice(case.image)), case.image.depth - 1)
     image = case.image.slice(index)
     prediction = _predict(found, card, image)
-    target = _target(view, card, prediction)
-    requests = {}
-    if card is not None and target is not None:
+    target, requests = None, {}
+    if card is not None and prediction is not None:
+        target = target_of(view, card, prediction)
         requests = {m: ExplainRequest(card.id, image, m, target, view.params.get(m, {})) for m in view.methods}
+    to_link(view, case, index, card, target)
     known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
     every = 0.3 if any(answer.active for answer in known.values()) else None
-    _to_link(view, card, target)
+    preload(case.image, key="viewer")
     st.fragment(_viewer, run_every=every)(case, index, requests, view, found, every is not None)
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
@@ -67,7 +64,7 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
         with about:
             about_panel(case, card, prediction)
             ready = {m: a.explanation for m, a in known.items() if a.explanation is not None}
-            download_panel(case, image, ready, prediction)
+            download_panel(case, index, ready, prediction)
         with settings:
             method_settings(view, found.desk.engine, card)
 
@@ -79,15 +76,15 @@ def _viewer(
     known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
     panes = [Pane("image", "Image", facts_line(case))]
     panes += [maps.pane(method, method, answer) for method, answer in known.items()]
-    caption = [f"{case.title} · {facts_line(case)}", *_said(requests), RESEARCH_NOTE]
     events = viewer(
         case.image,
         panes,
         key="viewer",
         slice_index=index,
         regions=case.regions,
-        caption=caption,
+        caption=[f"{case.title} · {facts_line(case)}", *_said(requests), RESEARCH_NOTE],
         file_name=f"{case.id}.png",
+        preloaded=True,
     )
     _react(events, case, index, view, known, found)
     if was_active and not any(answer.active for answer in known.values()):
@@ -101,12 +98,7 @@ def _said(requests: dict[str, ExplainRequest]) -> list[str]:
 def _react(
     events: ViewerEvents, case: Case, index: int, view: CaseView, known: dict[str, Answer], found: Services
 ) -> None:
-    if events.cancel in known:
-        view.stopped.add(known[events.cancel].key)
-        st.rerun()
-    if events.retry in known:
-        view.stopped.discard(known[events.retry].key)
-        found.desk.retry(known[events.retry].key)
+    if maps.react(events, known, view.stopped, found.desk):
         st.rerun()
     if events.slice is not None and events.slice != index:
         view.slices[case.id] = events.slice
@@ -115,42 +107,6 @@ def _react(
         ids = [row.id for row in rows(found.library, uploads())]
         view.open(ids[(ids.index(case.id) + events.page) % len(ids)])
         st.rerun()
-
-
-def _header(case: Case, view: CaseView, cards: dict[str, ModelCard]) -> ModelCard | None:
-    """Title, model and methods in one line; returns the chosen model."""
-    if view.model_id not in cards and view.model_id != NO_MODEL:
-        reading = reading_model(case, cards, view.preferred_model)
-        view.model_id = reading.id if reading else NO_MODEL
-    title, model, methods = st.columns([5, 4, 7], vertical_alignment="bottom", gap="medium")
-    title.subheader(case.title, anchor=False)
-    options = [NO_MODEL, *cards]
-    view.model_id = model.selectbox(
-        "Model",
-        options,
-        index=options.index(view.model_id),
-        key=f"model-{case.id}-{view.model_id}",
-        format_func=lambda name: cards[name].title if name in cards else name,
-    )
-    specs = [explainer.spec for explainer in sorted(EXPLAINERS, key=lambda e: e.spec.order)]
-    titles = {spec.id: spec.title for spec in specs}
-    picked = methods.multiselect(
-        "Explanations",
-        list(titles),
-        default=list(view.methods),
-        format_func=titles.__getitem__,
-        key="methods",
-        max_selections=5,
-    )
-    view.methods = tuple(sorted(picked, key=lambda name: list(titles).index(name)))
-    card = cards.get(view.model_id)
-    if card is None:
-        readers = ", ".join(sorted({str(m) for c in cards.values() for m in c.input.modality}))
-        st.info(
-            f"No installed model reads {case.image.modality} images, so only the image is shown. Installed models read: {readers}.",
-            icon=":material/info:",
-        )
-    return card
 
 
 def _predict(found: Services, card: ModelCard | None, image: Image) -> Prediction | None:
@@ -165,40 +121,3 @@ def _predict(found: Services, card: ModelCard | None, image: Image) -> Predictio
     for warning in prediction.warnings:
         st.warning(warning, icon=":material/warning:")
     return prediction
-
-
-def _target(view: CaseView, card: ModelCard | None, prediction: Prediction | None) -> Target | None:
-    """The finding to explain: the reader's, else the leading flagged one, else the most probable."""
-    if card is None or prediction is None:
-        return None
-    if view.finding is None or view.finding >= len(card.classes):
-        flagged = sorted(
-            prediction.flagged, key=lambda k: -float(prediction.probabilities[k] - prediction.thresholds[k])
-        )
-        view.finding = (flagged or list(prediction.order))[0]
-    name = card.classes[view.finding]
-    if view.against is None or view.against == view.finding or view.against >= len(card.classes):
-        return card.target(name)
-    return card.target(name, "contrast", card.classes[view.against])
-
-
-def _from_link(view: CaseView, found: Services) -> None:
-    """?case=...&model=...&finding=... restores a view, once a session; without one, the first sample opens."""
-    if view.case_id:
-        return
-    query = st.query_params
-    view.case_id = query.get("case") or next(iter(found.library.entries))
-    view.model_id = query.get("model", "")
-    card = found.desk.engine.cards().get(view.model_id)
-    if card is not None and "finding" in query:
-        try:
-            view.finding = card.target(query["finding"]).index
-        except SightlineError as error:
-            st.warning(str(error), icon=":material/link_off:")
-
-
-def _to_link(view: CaseView, card: ModelCard | None, target: Target | None) -> None:
-    link = {"case": view.case_id}
-    if card is not None and target is not None:
-        link |= {"model": card.id, "finding": target.name}
-    st.query_params.from_dict(link)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from PIL import Image as PILImage
 from dashboard.serving.types import Explanation
 from explainers.project import input_to_image
 from explainers.reduce import reduce_channels, robust_scale
-from models.types import FloatArray, Geometry, Image
+from models.types import Case, FloatArray, Geometry, Image, Prediction
 
 OVERLAY_OPACITY = 0.55
 SIGNED_MAP, UNSIGNED_MAP = "PuOr_r", "inferno"
@@ -47,7 +48,7 @@ def nifti_bytes(explanation: Explanation, geometry: Geometry) -> bytes:
     """The map on the image grid as gzipped NIfTI with the image's geometry (LPS turned to RAS)."""
     plane = on_image(explanation).T[:, :, None]  # (column, row, slice)
     affine = _LPS_TO_RAS @ geometry.affine
-    return bytes(nib.Nifti1Image(plane, affine).to_bytes())
+    return gzip.compress(nib.Nifti1Image(plane, affine).to_bytes(), mtime=0)
 
 
 def overlay_png(image: Image, explanation: Explanation) -> bytes:
@@ -66,11 +67,11 @@ def overlay_png(image: Image, explanation: Explanation) -> bytes:
     return buffer.getvalue()
 
 
-def manifest_entry(explanation: Explanation, scores: dict[str, float] | None = None) -> dict[str, Any]:
-    """Everything needed to compute the same map again."""
+def manifest_entry(explanation: Explanation, case: Case, slice_index: int) -> dict[str, Any]:
+    """Everything needed to compute the same map again, given the file, the model folder and these versions."""
     attribution = explanation.attribution
     target = attribution.target
-    entry: dict[str, Any] = {
+    return {
         "method": attribution.method,
         "target": {
             "class": target.name,
@@ -88,14 +89,19 @@ def manifest_entry(explanation: Explanation, scores: dict[str, float] | None = N
         "grid": list(attribution.values.shape[-2:]),
         "grid_to_image": explanation.grid_to_image.tolist(),
         "image_shape": list(explanation.image_shape),
+        "file_sha256": case.provenance.sha256,
+        "slice": slice_index if case.image.is_volume else None,
         "provenance": dict(explanation.provenance),
     }
-    if scores is not None:
-        entry["scores"] = scores
-    return entry
 
 
 def manifest_bytes(entries: Sequence[dict[str, Any]], **head: Any) -> bytes:
     """Manifest JSON of several explanations."""
     versions = {name: version(name) for name in ("torch", "timm", "captum", "grad-cam", "numpy")}
     return (json.dumps({**head, "versions": versions, "maps": list(entries)}, indent=2) + "\n").encode()
+
+
+def scores_of(prediction: Prediction) -> dict[str, dict[str, float]]:
+    """Probability, logit and threshold of each class."""
+    columns = zip(prediction.classes, prediction.probabilities, prediction.logits, prediction.thresholds, strict=True)
+    return {name: {"probability": float(p), "logit": float(z), "threshold": float(t)} for name, p, z, t in columns}

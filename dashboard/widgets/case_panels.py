@@ -9,11 +9,18 @@ from collections.abc import Mapping
 import streamlit as st
 
 from dashboard.cases import readable
-from dashboard.reports.files import manifest_bytes, manifest_entry, nifti_bytes, npz_bytes, overlay_png
+from dashboard.reports.files import (
+    manifest_bytes,
+    manifest_entry,
+    nifti_bytes,
+    npz_bytes,
+    overlay_png,
+    scores_of,
+)
 from dashboard.serving.types import Explanation
 from dashboard.widgets.findings import Finding, findings
 from models.card import ModelCard
-from models.types import Case, Image, Prediction
+from models.types import Case, Prediction
 
 
 def findings_panel(card: ModelCard, prediction: Prediction, case: Case, chosen: int, key: str) -> int | None:
@@ -58,21 +65,23 @@ def about_panel(case: Case, card: ModelCard | None, prediction: Prediction | Non
         st.markdown(line)
 
 
-def download_panel(case: Case, image: Image, maps: Mapping[str, Explanation], prediction: Prediction | None) -> None:
-    """Raw maps, overlays and manifest as one zip, made when asked for."""
+def download_panel(case: Case, index: int, maps: Mapping[str, Explanation], prediction: Prediction) -> None:
+    """Raw maps, overlays and manifest of the slice shown as one zip, made when asked for."""
     st.download_button(
         "Maps, overlays and manifest (zip)",
-        data=lambda: _zip(image, maps, prediction),
+        data=lambda: _zip(case, index, maps, prediction),
         file_name=f"{case.id}-maps.zip",
         mime="application/zip",
         icon=":material/download:",
         disabled=not maps,
         on_click="ignore",
-        help="NPZ with the raw values, NIfTI where the geometry is known, PNG overlays, and a JSON manifest to compute them again.",
+        help="NPZ with the raw values, NIfTI where the geometry is known, PNG overlays, and a JSON manifest to compute "
+        "them again.",
     )
 
 
-def _zip(image: Image, maps: Mapping[str, Explanation], prediction: Prediction | None) -> bytes:
+def _zip(case: Case, index: int, maps: Mapping[str, Explanation], prediction: Prediction) -> bytes:
+    image = case.image.slice(index)
     buffer = io.BytesIO()
     entries = []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -82,9 +91,6 @@ def _zip(image: Image, maps: Mapping[str, Explanation], prediction: Prediction |
             archive.writestr(f"{stem}.png", overlay_png(image, explanation))
             if image.geometry is not None:
                 archive.writestr(f"{stem}.nii.gz", nifti_bytes(explanation, image.geometry))
-            entries.append({"file": f"{stem}.npz", **manifest_entry(explanation)})
-        scores = (
-            {} if prediction is None else dict(zip(prediction.classes, prediction.probabilities.tolist(), strict=True))
-        )
-        archive.writestr("manifest.json", manifest_bytes(entries, scores=scores))
+            entries.append({"file": f"{stem}.npz", **manifest_entry(explanation, case, index)})
+        archive.writestr("manifest.json", manifest_bytes(entries, scores=scores_of(prediction)))
     return buffer.getvalue()

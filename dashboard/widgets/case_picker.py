@@ -10,6 +10,7 @@ from dashboard.state import Uploads
 from dashboard.widgets.worklist import WorklistRow, worklist
 from models.errors import DataError
 from models.io import read_uploads
+from models.types import Case
 
 HEIGHT = 560
 _TYPES_NOTE = "DICOM (files or a zipped series), NIfTI, PNG, JPEG, TIFF, BMP, WebP"
@@ -28,9 +29,21 @@ def rows(library: Library, uploads: Uploads) -> list[WorklistRow]:
     return listed
 
 
+def find_case(library: Library, uploads: Uploads, case_id: str) -> Case:
+    """An upload of this session or, after a reload, of the last half hour; else a sample. Raises DataError."""
+    kept = library.upload(case_id)
+    if case_id not in uploads.cases and kept is not None:
+        uploads.cases[case_id] = kept
+    if case_id in uploads.cases:
+        return uploads.cases[case_id]
+    if case_id.startswith("upload-"):
+        raise DataError("This upload is no longer in memory: uploads are kept for half an hour. Drop the file again.")
+    return library.case(case_id)
+
+
 def case_picker(library: Library, uploads: Uploads, selected: str, key: str) -> str | None:
     """Shows the panel; returns a case the reader has just chosen or dropped, else None."""
-    arrived = _upload_box(uploads, key)
+    arrived = _upload_box(library, uploads, key)
     scanning = library.scanning  # thumbnails and scores come in while samples are looked through
     st.fragment(_listed, run_every=2.0 if scanning else None)(library, uploads, selected, key, scanning)
     return st.session_state.pop(f"{key}-chosen", None) or arrived
@@ -45,7 +58,7 @@ def _listed(library: Library, uploads: Uploads, selected: str, key: str, was_sca
         st.rerun()  # the whole page, so that asking ends
 
 
-def _upload_box(uploads: Uploads, key: str) -> str | None:
+def _upload_box(library: Library, uploads: Uploads, key: str) -> str | None:
     files = st.file_uploader(
         "Open images",
         accept_multiple_files=True,
@@ -66,6 +79,7 @@ def _upload_box(uploads: Uploads, key: str) -> str | None:
                 uploads.failures.update({failure.name: failure.message for failure in result.failures})
                 for case in result.cases:
                     uploads.cases[case.id] = case
+                    library.keep(case)
                     arrived = arrived or case.id
     for name, message in uploads.failures.items():
         st.error(f"**{name}**: {message}", icon=":material/error:")

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from dashboard.jobs.desk import Answer, Desk
 from dashboard.serving.types import ExplainRequest, Explanation
 from dashboard.widgets.viewer.packing import MapLayer
-from dashboard.widgets.viewer.viewer import Pane
+from dashboard.widgets.viewer.viewer import Pane, ViewerEvents
 from explainers import get
 from explainers.reduce import reduce_channels
 from models.errors import SightlineError
@@ -39,6 +39,18 @@ def answers(
     held.clear()
     held.update(wanted)
     return found
+
+
+def react(events: ViewerEvents, known: dict[str, Answer], stopped: set[str], desk: Desk) -> bool:
+    """Stop or start again what the reader asked for; True when the page must run again."""
+    if events.cancel in known:
+        stopped.add(known[events.cancel].key)
+        return True
+    if events.retry in known:
+        stopped.discard(known[events.retry].key)
+        desk.retry(known[events.retry].key)
+        return True
+    return False
 
 
 def pane(pane_id: str, method: str, answer: Answer, title: str = "") -> Pane:

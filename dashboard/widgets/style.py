@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.cases import RESEARCH_NOTE
+
 # A file of ours: Streamlit fetches icons that are named (":material/...:") from the internet for the browser tab.
 ICON = str(Path(__file__).with_name("icon.png"))
 
@@ -17,13 +19,8 @@ _STYLE = """<style>
 [data-testid="stMultiSelectTagsContainer"] [data-tag] {
   background: color-mix(in srgb, currentColor 14%, transparent); color: inherit; }
 [data-testid="stMultiSelectTagsContainer"] [data-tag] * { color: inherit; }
-.sightline-footer { margin: 0; opacity: 0.8; font-size: 0.8125rem; text-align: right; }
+.sightline-footer { display: flex; justify-content: space-between; gap: 1rem; margin: 0; opacity: 0.8; font-size: 0.8125rem; }
 </style>"""
-
-_FOOTER = (
-    '<p class="sightline-footer">Research and teaching use. '
-    "It supports a reader's judgement and never replaces it.</p>"
-)
 
 
 def inject() -> None:
@@ -31,6 +28,6 @@ def inject() -> None:
     st.html(_STYLE)
 
 
-def footer() -> None:
-    """Says what the app is for, once, under the page."""
-    st.html(_FOOTER)
+def footer(engine: str) -> None:
+    """Says where the networks run and what the app is for, once, under the page."""
+    st.html(f'<p class="sightline-footer"><span>{engine}</span><span>{RESEARCH_NOTE}</span></p>')

@@ -6,14 +6,14 @@ A format is added by one module that registers a :class:`Reader`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from models.errors import DataError, SightlineError
 from models.io.archive import from_path, from_uploads
 from models.io.base import READERS, Failure, Member, Options, Reader, ReadResult
-from models.io.limits import DEFAULT_LIMITS, Limits
+from models.io.limits import DEFAULT_LIMITS, LOCAL_LIMITS, Limits
 from models.registry import discover
 from models.types import Case, Modality
 
@@ -23,6 +23,7 @@ __all__ = [
     "Limits",
     "ReadResult",
     "Reader",
+    "iterate_cases",
     "read_bytes",
     "read_case",
     "read_cases",
@@ -84,6 +85,22 @@ def read_cases(
     return _read(*from_path(Path(path), limits), Options(None, source, licence, modality, limits))
 
 
+def iterate_cases(
+    path: Path | str,
+    *,
+    source: str = "file",
+    licence: str = "",
+    modality: Modality | None = None,
+    limits: Limits = LOCAL_LIMITS,
+) -> Iterator[ReadResult]:
+    """As :func:`read_cases`, piece by piece: a folder of any size is read with one image in memory at a time.
+
+    Raises:
+        DataError: the path itself is unusable.
+    """
+    yield from _iterate(*from_path(Path(path), limits), Options(None, source, licence, modality, limits))
+
+
 def read_uploads(
     files: Sequence[tuple[str, bytes]],
     *,
@@ -121,17 +138,20 @@ def _with_note(case: Case, others: int) -> Case:
 
 
 def _read(members: Iterable[Member], failures: Iterable[Failure], options: Options) -> ReadResult:
+    return sum(_iterate(members, failures, options), ReadResult())
+
+
+def _iterate(members: Iterable[Member], failures: Iterable[Failure], options: Options) -> Iterator[ReadResult]:
     """Each file to the reader that recognises it."""
-    result = ReadResult(failures=tuple(failures))
+    yield ReadResult(failures=tuple(failures))
     by_reader: dict[str, list[Member]] = {}
     for member in members:
         try:
             by_reader.setdefault(_reader_for(member).id, []).append(member)
         except SightlineError as error:
-            result += ReadResult(failures=(Failure.of(member.name, error),))
+            yield ReadResult(failures=(Failure.of(member.name, error),))
     for reader_id, group in by_reader.items():
-        result += READERS.get(reader_id).read(group, options)
-    return result
+        yield from READERS.get(reader_id).read(group, options)
 
 
 def _reader_for(member: Member) -> Reader:

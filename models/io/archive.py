@@ -77,7 +77,7 @@ def _walk(folder: Path, limits: Limits) -> list[Member]:
             if _is_clutter(str(path.relative_to(folder))) or path.is_symlink() or not path.is_file():
                 continue
             total += path.stat().st_size
-            members.append(Member(path.name, partial(_open_path, path)))
+            members.append(Member(path.relative_to(folder).as_posix(), partial(_open_path, path)))
             if len(members) > limits.members or total > limits.total_bytes:
                 raise DataError(
                     f"The folder holds more than {limits.members} files or {limits.total_bytes / MB:g} MB; "

@@ -28,7 +28,7 @@ class Member:
     """One file, opened only when it is read.
 
     Attributes:
-        name: base name; shown beside a failure, never in a case.
+        name: base name, or the path below the folder that was read; shown beside a failure, never in a case.
         open: a fresh binary stream at the start of the (unpacked) content.
     """
 
@@ -99,7 +99,7 @@ class ReadResult:
     """Everything that opened and everything that did not.
 
     Attributes:
-        names: base name of each case's file (the first of a series), for the person who gave it; do not log it.
+        names: ``Member.name`` of each case's file (the first of a series), for the person who gave it; do not log it.
     """
 
     cases: tuple[Case, ...] = ()
@@ -118,14 +118,15 @@ class Reader:
         title: for messages ("DICOM").
         extensions: lower case, with the dot; used only where the content says nothing.
         recognises: whether a file's first ``HEAD_BYTES`` bytes are of this format.
-        read: all files of the format at once, so that slices can be put together; raises nothing for a bad file.
+        read: all files of the format at once, so that slices can be put together; yields what it has read piece by
+            piece, so that memory stays flat over a large folder; raises nothing for a bad file.
     """
 
     id: str
     title: str
     extensions: tuple[str, ...]
     recognises: Callable[[bytes], bool]
-    read: Callable[[Sequence[Member], Options], ReadResult]
+    read: Callable[[Sequence[Member], Options], Iterator[ReadResult]]
 
 
 READERS: Registry[Reader] = Registry("reader")
@@ -136,15 +137,15 @@ def base_name(path: str) -> str:
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or "file"
 
 
-def read_each(members: Sequence[Member], options: Options, read_one: Callable[[Member, Options], Case]) -> ReadResult:
+def read_each(
+    members: Sequence[Member], options: Options, read_one: Callable[[Member, Options], Case]
+) -> Iterator[ReadResult]:
     """One case per file; a file that fails is listed."""
-    result = ReadResult()
     for member in members:
         try:
-            result += ReadResult(cases=(read_one(member, options),), names=(member.name,))
+            yield ReadResult(cases=(read_one(member, options),), names=(member.name,))
         except SightlineError as error:
-            result += ReadResult(failures=(Failure.of(member.name, error),))
-    return result
+            yield ReadResult(failures=(Failure.of(member.name, error),))
 
 
 def make_case(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,22 +46,20 @@ class _Header:
     plane: Plane | None
 
 
-def read(members: Sequence[Member], options: Options) -> ReadResult:
+def read(members: Sequence[Member], options: Options) -> Iterator[ReadResult]:
     """Slices of a series as one volume, every other image as its own case."""
     groups: dict[Hashable, list[list[_Header]]] = {}
-    result = ReadResult()
     for index, member in enumerate(members):
         try:
             with decoding("DICOM file"):
                 _join(groups, _look(member, index, options))
         except SightlineError as error:
-            result += ReadResult(failures=(Failure.of(member.name, error),))
+            yield ReadResult(failures=(Failure.of(member.name, error),))
     for group in (group for alike in groups.values() for group in alike):
         try:
-            result += _read_group(group, options)
+            yield from _read_group(group, options)
         except SightlineError as error:
-            result += ReadResult(failures=(Failure.of(group[0].member.name, error),))
-    return result
+            yield ReadResult(failures=(Failure.of(group[0].member.name, error),))
 
 
 def _join(groups: dict[Hashable, list[list[_Header]]], header: _Header) -> None:
@@ -84,19 +82,19 @@ def _look(member: Member, index: int, options: Options) -> _Header:
     return _Header(member, (str(series), size, str(ds.get("PhotometricInterpretation"))), size, plane)
 
 
-def _read_group(group: list[_Header], options: Options) -> ReadResult:
+def _read_group(group: list[_Header], options: Options) -> Iterator[ReadResult]:
     planes = [header.plane for header in group if header.plane is not None]
     if len(planes) > 1 and len(stack(planes).order) > 1:
-        return _read_series(group, options)
-    result = ReadResult()
+        yield _read_series(group, options)
+        return
     for header in group:  # one image, or several at one place (a cine): a case each
         try:
             with decoding("DICOM file"):
                 case = _read_file(header.member.load(options.limits), options)
-                result += ReadResult((case,), names=(header.member.name,))
         except SightlineError as error:
-            result += ReadResult(failures=(Failure.of(header.member.name, error),))
-    return result
+            yield ReadResult(failures=(Failure.of(header.member.name, error),))
+        else:
+            yield ReadResult((case,), names=(header.member.name,))
 
 
 def _read_file(data: bytes, options: Options) -> Case:

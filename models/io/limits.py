@@ -52,3 +52,5 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+# A folder named on the command line is as large as it is; each file is bounded all the same.
+LOCAL_LIMITS = Limits(total_bytes=10**15, members=10**9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -40,7 +40,7 @@ def recognises(head: bytes) -> bool:
     return head[344:348] in (_SINGLE_1, _PAIR) or head[4:12] == _SINGLE_2
 
 
-def read(members: Sequence[Member], options: Options) -> ReadResult:
+def read(members: Sequence[Member], options: Options) -> Iterator[ReadResult]:
     return read_each(members, options, _read_one)
 
 

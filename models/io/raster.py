@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tifffile
@@ -42,7 +42,7 @@ def recognises(head: bytes) -> bool:
     return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def read(members: Sequence[Member], options: Options) -> ReadResult:
+def read(members: Sequence[Member], options: Options) -> Iterator[ReadResult]:
     return read_each(members, options, _read_one)
 
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.settings import settings
+from dashboard.state import services
+from models.types import Case, Image, Modality, Provenance
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,6 +68,31 @@ def test_an_image_no_model_reads_is_shown_without_findings() -> None:
 def test_a_wrong_model_is_not_scored_silently() -> None:
     test = opened(case="phantom-brain-ring", model="chest-xray-14")
     assert any("this one is mr" in warning.value for warning in test.warning)
+
+
+def test_another_model_starts_anew_and_the_choice_stays() -> None:
+    """Class 12 of the chest model means nothing to the skin model, nor does its contrast."""
+    test = opened(case="phantom-chest-nodule", model="chest-xray-14", finding="Hernia", against="Fibrosis")
+    assert test.session_state["case_view"].against == 11
+    for name in ("skin-lesion-7", "chest-xray-14", "skin-lesion-7"):
+        test.selectbox[0].set_value(name).run()
+        assert not test.exception
+        assert test.selectbox[0].value == name
+        view = test.session_state["case_view"]
+        assert (view.model_id, view.against) == (name, None)
+    assert view.finding is not None
+    assert view.finding < 7
+
+
+def test_an_upload_is_found_again_after_a_reload() -> None:
+    """A reload is a new session: only the address is left."""
+    values = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
+    image = Image(values, "unit interval", Modality.XRAY)
+    case = Case("upload-0123456789ab", "X-ray 012345", image, Provenance("uploaded file", "0" * 64, "raster"))
+    services().library.keep(case)
+    assert opened(case=case.id).subheader[0].value == "X-ray 012345"
+    gone = opened(case="upload-ffffffffffff")
+    assert "Drop the file again" in gone.error[0].value
 
 
 def test_explanations_arrive_and_are_found_again() -> None:

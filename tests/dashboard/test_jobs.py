@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import stat
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import dashboard.jobs.runner as runner_module
 from dashboard.jobs.desk import Answer, Desk
 from dashboard.jobs.runner import Job, JobRunner
 from dashboard.jobs.store import ResultStore
@@ -200,16 +203,63 @@ def test_two_sessions_at_once_get_what_they_get_alone(desk: Desk) -> None:
         assert results[index].attribution.values.tobytes() == serial.attribution.values.tobytes()
 
 
-def test_the_store_is_private_and_survives_damage(desk: Desk, tmp_path: Path) -> None:
-    request = request_of(desk, "grad-cam")
-    key = ask_until_done(desk, request).key
-    folder = tmp_path / "results"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    path = folder / f"{key}.npz"
-    path.write_bytes(path.read_bytes()[:100])
-    store = ResultStore(folder)
-    assert store.get(key) is None
-    assert not path.exists()
+def test_the_store_is_private(desk: Desk, tmp_path: Path) -> None:
+    ask_until_done(desk, request_of(desk, "grad-cam"))
+    assert stat.S_IMODE((tmp_path / "results").stat().st_mode) == 0o700
+    assert all(len(path.stem) == 64 for path in (tmp_path / "results").iterdir())
+
+
+def test_a_damaged_result_counts_as_absent(desk: Desk, tmp_path: Path) -> None:
+    """Cut short, emptied, or with any byte turned: never an error, and never a map that was not computed."""
+    key = ask_until_done(desk, request_of(desk, "grad-cam")).key
+    store = ResultStore(tmp_path / "results")
+    path = tmp_path / "results" / f"{key}.npz"
+    whole = path.read_bytes()
+    good = store.get(key)
+    assert good is not None
+    damaged = [b"", whole[:100], whole[: len(whole) // 2]]
+    damaged += [
+        whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(0, len(whole), len(whole) // 40)
+    ]
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        found = store.get(key)
+        if found is None:
+            refused += 1
+            assert not path.exists()
+        else:  # the byte lay where nothing is read from
+            assert found.attribution.values.tobytes() == good.attribution.values.tobytes()
+    assert refused > len(damaged) / 2
+
+
+def test_a_full_disk_costs_no_map(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(key: str, explanation: Explanation) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(desk._store, "put", full)
+    assert ask_until_done(desk, request_of(desk, "grad-cam")).explanation is not None
+
+
+def test_a_finished_job_holds_no_image(desk: Desk) -> None:
+    request = request_of(desk, "occlusion", seed=9)
+    watched = weakref.ref(request.image)
+    assert ask_until_done(desk, request).state == "done"
+    del request
+    gc.collect()
+    assert watched() is None
+
+
+def test_work_nobody_asks_for_is_given_up(runner: JobRunner[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "LEASE_S", 0.2)
+
+    def work(ctx: RunContext) -> int:
+        for _ in range(2000):
+            ctx.tick()
+            time.sleep(0.005)
+        return 1
+
+    assert finish(runner.submit("a", work, "a tab that was closed")).state == "cancelled"
 
 
 def test_the_store_forgets_the_oldest_first(desk: Desk, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_numpy_scores_are_shown_like_python_ones() -> None:
             calibrated=True,
         )
         st.text("between")
-        style.footer()
+        style.footer("Engine: cpu")
 
     app = AppTest.from_function(page).run()
     assert not app.exception

@@ -12,6 +12,7 @@ import pytest
 import timm
 import tomli_w
 import torch
+from safetensors.torch import save_file
 
 from models.card import find_cards, read_card
 from models.context import RunContext
@@ -119,6 +120,14 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest
             read_tensors(tmp_path / name, sha256_of(tmp_path / name))
         assert "pickled code" in one_sentence(error)
     assert not (tmp_path / "never-run").exists()
+
+
+def test_an_empty_file_of_weights_is_refused(tmp_path: Path) -> None:
+    save_file({}, tmp_path / "weights.safetensors")
+    module = timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=3)
+    tensors = read_tensors(tmp_path / "weights.safetensors", sha256_of(tmp_path / "weights.safetensors"))
+    with pytest.raises(ModelError, match="lacks"):
+        load_into(module, tensors, 3, "weights.safetensors")
 
 
 def test_a_truncated_file_is_one_sentence(make_model: MakeModel) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from dashboard.thumbnail import thumbnail
 from dashboard.widgets import style
 from dashboard.widgets.findings import Finding, findings
-from dashboard.widgets.worklist import WorklistRow, thumbnail, worklist
+from dashboard.widgets.worklist import WorklistRow, worklist
 from models.types import Image
 
 NAMES = [
@@ -96,4 +97,4 @@ if finding is not None:
     st.rerun()
 with right:
     st.text(f"runs {state.runs} heard {','.join(map(str, state.heard))} case {state.case} finding {state.finding}")
-style.footer()
+style.footer("Engine: cpu")
