@@ -27,10 +27,16 @@ def listed(entries: Iterable[SampleEntry]) -> list[SampleEntry]:
     return sorted(entries, key=lambda entry: (order.index(entry.system), entry.kind == "phantom"))
 
 
+def entry_title(entry: SampleEntry) -> str:
+    """The title without what :func:`entry_line` says beside it."""
+    title = entry.title.removeprefix("Phantom: ")
+    return title[:1].upper() + title[1:]
+
+
 def entry_line(entry: SampleEntry) -> str:
     """The kind of sample in a few words, before it has been opened: "x-ray · phantom"."""
     known = [entry.attributes[name] for name in ("view", "sex", "age") if entry.attributes.get(name)]
-    return " · ".join([str(entry.modality), *known, *([_KINDS[entry.kind]] if not known else [])])
+    return " · ".join([entry.modality.label, *known, *([_KINDS[entry.kind]] if not known else [])])
 
 
 def middle_slice(image: Image) -> int:
@@ -41,7 +47,7 @@ def middle_slice(image: Image) -> int:
 def facts_line(case: Case) -> str:
     """The kind of study in a few words: "x-ray · PA · F · 61"."""
     known = [case.attributes[name] for name in ("view", "sex", "age") if case.attributes.get(name)]
-    modality = "" if case.image.modality is Modality.UNKNOWN else str(case.image.modality)
+    modality = "" if case.image.modality is Modality.UNKNOWN else case.image.modality.label
     size = f"{case.image.depth} slices" if case.image.is_volume else ""
     return " · ".join(part for part in (modality, *known, size) if part) or "unknown modality"
 

@@ -106,9 +106,7 @@ class Library:
             prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)))
         except SightlineError:  # the Case page says what is wrong with the model
             return Summary(picture)
-        # The finding furthest above its operating point matters more than the commonest one.
-        margin = prediction.probabilities - (0 if prediction.exclusive else prediction.thresholds)
-        top = int(margin.argmax())
+        top = prediction.leading
         flagged = not prediction.exclusive and top in prediction.flagged
         return Summary(
             picture, float(prediction.probabilities[top]), prediction.classes[top].replace("_", " "), flagged

@@ -17,12 +17,12 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "images"
 PORT = 8599
-FILM, SKIN = "pydicom-chest-film", "phantom-skin-lesion"
+FILM, SKIN = "chest-film-pydicom", "phantom-skin-irregular"
 SHOTS = (
     ("case-light", "", {"case": FILM}, "light"),
     ("case-dark", "", {"case": SKIN}, "dark"),
-    ("compare-light", "compare", {}, "light"),
-    ("models-light", "models", {}, "light"),
+    ("compare-light", "Compare", {"case": "phantom-chest-mass"}, "light"),
+    ("models-light", "Models", {}, "light"),
 )
 
 
@@ -57,8 +57,10 @@ def _shoot() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, page_name, query, theme in SHOTS:
             page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
-            page.goto(f"http://127.0.0.1:{PORT}/{page_name}?{urlencode(query)}")
-            _settle(page, maps=page_name != "models")
+            page.goto(f"http://127.0.0.1:{PORT}/?{urlencode(query)}")
+            if page_name:
+                page.get_by_role("link", name=page_name).click()
+            _settle(page, maps=page_name != "Models")
             page.screenshot(path=OUT / f"{name}.png")
             page.close()
         browser.close()

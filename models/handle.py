@@ -159,17 +159,18 @@ class ModelHandle:
         warnings = []
         expected = self.card.input.modality
         if image.modality not in (*expected, Modality.UNKNOWN):
-            names = " or ".join(expected)
+            names = " or ".join(kind.label for kind in expected)
             warnings.append(
-                f"This model reads {names} images; this one is {image.modality}. Its scores mean nothing here."
+                f"This model reads {names} images; this one is {image.modality.label}. Its scores mean nothing here."
             )
         elif image.modality is Modality.UNKNOWN:
             warnings.append(
-                f"The file does not say what made it; this model reads {' or '.join(expected)} images only."
+                f"The file does not say what made it; this model reads {' or '.join(kind.label for kind in expected)} images only."
             )
         if percentile is not None and ratio is not None and percentile >= UNUSUAL_PERCENTILE:
             warnings.append(
-                f"Unlike the training images: {ratio:.1f} times the usual feature distance, beyond {percentile:.0f} % of held-out images."
+                f"Unlike the training images: {ratio:.1f} times the usual feature distance, beyond {percentile:.0f} % of "
+                "the images held out from training."
             )
         return Prediction(
             model_id=self.card.id,

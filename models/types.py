@@ -33,6 +33,11 @@ class Modality(StrEnum):
     OTHER = "other"
     UNKNOWN = "unknown"
 
+    @property
+    def label(self) -> str:
+        """As written in a sentence: "CT", "x-ray"."""
+        return self.value.upper() if self in (Modality.CT, Modality.MR) else self.value
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
@@ -335,6 +340,13 @@ class Prediction:
         if self.exclusive:
             return (int(np.argmax(self.probabilities)),)
         return tuple(int(i) for i in np.flatnonzero(self.probabilities >= self.thresholds))
+
+    @property
+    def leading(self) -> int:
+        """The class to look at first: the flagged one furthest above its threshold, else the most probable."""
+        if self.exclusive or not self.flagged:
+            return self.order[0]
+        return max(self.flagged, key=lambda index: float(self.probabilities[index] - self.thresholds[index]))
 
     @property
     def order(self) -> tuple[int, ...]:

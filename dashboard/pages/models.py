@@ -34,9 +34,8 @@ def _card(engine: Engine, card: ModelCard) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.markdown(f"**Intended use**: {card.intended_use}")
-        st.markdown(
-            f"**Reads**: {', '.join(card.input.modality)} images at {card.input.width} x {card.input.height} pixels ({card.input.fit})"
-        )
+        kinds = ", ".join(kind.label for kind in card.input.modality)
+        st.markdown(f"**Reads**: {kinds} images at {card.input.width} x {card.input.height} pixels ({card.input.fit})")
         st.markdown(f"**Classes**: {', '.join(readable(name) for name in card.classes)}")
         st.markdown(f"**Trained on**: {card.training.data}. {card.training.notes}")
         if card.limits:

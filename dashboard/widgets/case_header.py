@@ -55,17 +55,14 @@ def _why_none(case: Case, reading: ModelCard | None, cards: dict[str, ModelCard]
         return f"No model is chosen. {reading.title} reads this kind of image."
     if case.image.modality is Modality.UNKNOWN:
         return "The file does not say what made the image. Choose the model that reads such images."
-    readers = ", ".join(sorted({str(kind) for card in cards.values() for kind in card.input.modality}))
-    return f"No installed model reads {case.image.modality} images, so only the image is shown. Installed models read: {readers}."
+    readers = ", ".join(sorted({kind.label for card in cards.values() for kind in card.input.modality}))
+    return f"No installed model reads {case.image.modality.label} images, so only the image is shown. Installed models read: {readers}."
 
 
 def target_of(view: CaseView, card: ModelCard, prediction: Prediction) -> Target:
-    """The finding to explain: the reader's, else the flagged one furthest above its threshold, else the most probable."""
+    """The finding to explain: the reader's, else the leading one."""
     if view.finding is None or view.finding >= len(card.classes):
-        flagged = sorted(
-            prediction.flagged, key=lambda k: -float(prediction.probabilities[k] - prediction.thresholds[k])
-        )
-        view.finding = (flagged or list(prediction.order))[0]
+        view.finding = prediction.leading
     if view.against is not None and (view.against == view.finding or view.against >= len(card.classes)):
         view.against = None
     name = card.classes[view.finding]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.cases import SYSTEMS, entry_line, facts_line
+from dashboard.cases import SYSTEMS, entry_line, entry_title, facts_line
 from dashboard.library import Library, Summary
 from dashboard.state import Uploads
 from dashboard.widgets.worklist import WorklistRow, worklist
@@ -23,7 +23,7 @@ def rows(library: Library, uploads: Uploads) -> list[WorklistRow]:
         for case in uploads.cases.values()
     ]
     listed += [
-        _row(entry.id, entry.title, entry_line(entry), SYSTEMS[entry.system], library.summary(entry.id))
+        _row(entry.id, entry_title(entry), entry_line(entry), SYSTEMS[entry.system], library.summary(entry.id))
         for entry in library.entries.values()
     ]
     return listed

@@ -86,10 +86,9 @@ def choices(sides: list[Side]) -> tuple[str, list[str]]:
     """The finding and the methods to compare."""
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     first = sides[0]
-    flagged = first.prediction.flagged or first.prediction.order
     classes = [readable(name) for name in first.card.classes]
     finding = left.selectbox(
-        "Finding", classes, index=flagged[0], key=f"compare-finding-{first.card.id}-{first.case.id}"
+        "Finding", classes, index=first.prediction.leading, key=f"compare-finding-{first.card.id}-{first.case.id}"
     )
     titles = {e.spec.id: e.spec.title for e in sorted(EXPLAINERS, key=lambda e: e.spec.order)}
     methods = right.multiselect(

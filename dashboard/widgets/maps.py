@@ -64,7 +64,7 @@ def pane(pane_id: str, method: str, answer: Answer, title: str = "") -> Pane:
     error = attribution.completeness_error
     if error is not None:
         weak = abs(error) > COMPLETENESS_LIMIT
-        note += f" · completeness error {abs(error):.1%}" + (": more steps needed" if weak else "")
+        note = f"completeness error {abs(error):.1%}{', raise steps' if weak else ''} · {note}"
         tone = "warn" if weak else "plain"
     elif not attribution.values.any():
         note, tone = f"{note} · the map is zero everywhere", "warn"

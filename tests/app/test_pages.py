@@ -62,12 +62,12 @@ def test_a_link_to_an_unknown_case_is_one_sentence() -> None:
 def test_an_image_no_model_reads_is_shown_without_findings() -> None:
     test = opened(case="phantom-brain-ring")
     assert test.selectbox[0].value == "No model"
-    assert "No installed model reads mr images" in test.info[0].value
+    assert "No installed model reads MR images" in test.info[0].value
 
 
 def test_a_wrong_model_is_not_scored_silently() -> None:
     test = opened(case="phantom-brain-ring", model="chest-xray-14")
-    assert any("this one is mr" in warning.value for warning in test.warning)
+    assert any("this one is MR" in warning.value for warning in test.warning)
 
 
 def test_another_model_starts_anew_and_the_choice_stays() -> None:

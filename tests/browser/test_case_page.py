@@ -55,7 +55,9 @@ def test_an_uploaded_film_is_explained_and_read_right(page: Page, address: str) 
     expect(page).to_have_url(re.compile("finding=Cardiomegaly"), timeout=READY)
     all_ready(page)
     # The readout is right at a known pixel.
-    box = pane(page, "image").locator("canvas").first.bounding_box()
+    canvas = pane(page, "image").locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.6)
     expect(page.get_by_test_id("readout-position")).to_contain_text(re.compile(r"\d"))

@@ -174,7 +174,7 @@ def test_the_wrong_kind_of_image_is_said(make_model: MakeModel) -> None:
         handle.predict([grey(modality=m)]) for m in (Modality.XRAY, Modality.MR, Modality.UNKNOWN)
     )
     assert right.warnings == ()
-    assert "reads x-ray images; this one is mr" in wrong.warnings[0]
+    assert "reads x-ray images; this one is MR" in wrong.warnings[0]
     assert "does not say what made it" in unknown.warnings[0]
 
 

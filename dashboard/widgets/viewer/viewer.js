@@ -26,7 +26,7 @@ class Viewer {
     this.toolbar = new Toolbar(this);
     this.readout = new Readout();
     this.grid = el("div", { class: "grid" });
-    this.empty = el("div", { class: "empty" }, "Choose a method to see what the model looked at.");
+    this.empty = el("div", { class: "empty" }, "Choose a model and an explanation to see what it looked at.");
     this.root = el(
       "div",
       { class: "viewer", tabindex: "0", role: "group", "aria-label": "Image viewer", "data-testid": "viewer" },
