@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -199,4 +198,14 @@ def test_the_compare_page_subtracts_scores(page: Page, address: str) -> None:
     expect(page.get_by_test_id("pane-0-grad-cam")).to_have_attribute("data-status", "ready", timeout=READY)
     expect(page.get_by_test_id("pane-1-grad-cam")).to_have_attribute("data-status", "ready", timeout=READY)
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
-    assert np.isfinite(float(page.get_by_test_id("viewer").first.get_attribute("data-zoom") or "nan"))
+    first, second = page.get_by_test_id("viewer").all()
+    canvas = first.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
+    page.mouse.wheel(0, -400)
+    expect(first).not_to_have_attribute("data-zoom", "1.0000")
+    expect(second).to_have_attribute("data-zoom", first.get_attribute("data-zoom") or "")
+    for viewer in (first, second):  # the cursor of one is the cursor of both
+        expect(viewer.get_by_test_id("readout-position")).to_contain_text(re.compile(r"\d"))

@@ -101,6 +101,23 @@ def test_predict_writes_one_row_an_image(make_model: MakeModel, folder: Path, tm
     assert json.loads(result.stdout.strip().splitlines()[-1]) == {"images": 3, "skipped": 1, "scores": str(out)}
 
 
+def test_equal_names_in_two_folders_stay_apart(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "a.png").rename(folder / "sub" / "b.jpg")
+    out = tmp_path / "scores.parquet"
+    assert run(app, ["predict", str(folder), "--model", str(make_model()), "--out", str(out)]).exit_code == 0
+    assert sorted(pd.read_parquet(out).image) == ["b.jpg", "c.tif", "sub/b.jpg"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = run(
+        app, ["explain", str(folder / "a.png"), "--model", str(make_model()), "--out", str(tmp_path / "file" / "out")]
+    )
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
