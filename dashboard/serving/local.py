@@ -17,7 +17,7 @@ from explainers.layers import candidate_layers
 from explainers.types import ParamValue
 from models.card import ModelCard, find_cards
 from models.context import RunContext
-from models.errors import ExplainError, ModelError
+from models.errors import ExplainError, ModelError, SightlineError
 from models.handle import ModelHandle
 from models.types import Image, Prediction
 
@@ -56,6 +56,8 @@ class LocalEngine:
         self._faults = {name: ModelFault(name, message) for name, message in wrong.items()}
         self._device = device
         self._loaded: dict[str, _Loaded] = {}
+        self._broken: dict[str, SightlineError] = {}
+        self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def cards(self) -> Mapping[str, ModelCard]:
@@ -107,10 +109,19 @@ class LocalEngine:
         return self._cards[model_id]
 
     def _model(self, model_id: str) -> _Loaded:
+        """Loaded once, however many sessions ask; a model that cannot be loaded says so again without trying."""
         card = self._card(model_id)
-        with self._lock:  # a model is loaded once, however many sessions ask
+        with self._lock:
+            loading = self._loading.setdefault(model_id, threading.Lock())
+        with loading:  # another model can be loaded or used meanwhile
+            if model_id in self._broken:
+                raise self._broken[model_id]
             if model_id not in self._loaded:
-                self._loaded[model_id] = _Loaded(card, self._device)
+                try:
+                    self._loaded[model_id] = _Loaded(card, self._device)
+                except SightlineError as error:
+                    self._broken[model_id] = error
+                    raise
             return self._loaded[model_id]
 
     def _params(self, request: ExplainRequest) -> dict[str, ParamValue]:

@@ -20,7 +20,7 @@ from dashboard.jobs.store import ResultStore
 from dashboard.serving.local import LocalEngine
 from dashboard.serving.types import ExplainRequest, Explanation
 from models.context import RunContext
-from models.errors import ExplainError
+from models.errors import ExplainError, ModelError
 from models.types import Image, Modality
 
 MakeModel = Callable[..., Path]
@@ -272,3 +272,14 @@ def test_the_store_forgets_the_oldest_first(desk: Desk, tmp_path: Path) -> None:
     for name in "abc":
         store.put(name * 64, explanation)
     assert all(store.get(name * 64) is not None for name in "abc")
+
+
+def test_a_model_that_cannot_be_loaded_says_so_each_time_and_stops_no_other(make_model: MakeModel) -> None:
+    good = make_model()
+    make_model("bad", id="bad", weights={"file": "weights.safetensors", "sha256": "0" * 64})
+    engine = LocalEngine([good.parent])
+    for _ in range(2):
+        with pytest.raises(ModelError, match="does not match"):
+            engine.predict("bad", [film()], RunContext())
+    (prediction,) = engine.predict("tiny", [film()], RunContext())
+    assert np.isfinite(prediction.logits).all()
