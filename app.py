@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.pages import case, compare, models
-from dashboard.state import services
 from dashboard.widgets import style
 
 st.set_page_config(page_title="Sightline", page_icon=style.ICON, layout="wide")
 style.inject()
+with st.spinner("Starting ..."):  # torch and the readers take seconds to load the first time
+    from dashboard.pages import case, compare, models
+    from dashboard.state import services
+
+    desk = services().desk
 page = st.navigation(
     [
         st.Page(case.page, title="Case", icon=":material/radiology:", url_path="case", default=True),
@@ -19,5 +22,4 @@ page = st.navigation(
     position="top",
 )
 page.run()
-desk = services().desk
 style.footer(f"Engine: {desk.engine.health().device} · {desk.waiting} in the queue")

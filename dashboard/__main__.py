@@ -75,18 +75,25 @@ def explain(
     except (SightlineError, OSError, RuntimeError) as error:
         raise _stop(_sentence(error)) from None
     _report(done.failures)
+    _report({name: " ".join(said) for name, said in done.warnings.items()})
     if not done.read:
         raise _stop("None of the images could be read.")
     if not done.written:
         raise _stop("No explanation could be computed; the reasons are above and in manifest.json.")
-    _answer(maps=done.written, images=done.read, skipped=len(done.failures), manifest=str(out / "manifest.json"))
+    _answer(
+        maps=done.written,
+        images=done.read,
+        skipped=len(done.failures),
+        warned=len(done.warnings),
+        manifest=str(out / "manifest.json"),
+    )
 
 
 @app.command()
 def predict(
     image: Annotated[Path, typer.Argument(help="An image file, or a folder or zip of images.")],
     model: ModelOption,
-    out: Annotated[Path, typer.Option(help="Parquet file for the scores.")],
+    out: Annotated[Path, typer.Option(help="File for the scores, .parquet or .csv.")],
     slice_index: SliceOption = None,
 ) -> None:
     """Write one row an image: its name and score_<class>, calibrated probabilities."""
@@ -98,9 +105,10 @@ def predict(
     except (SightlineError, OSError, RuntimeError) as error:
         raise _stop(_sentence(error)) from None
     _report(done.failures)
+    _report({name: " ".join(said) for name, said in done.warnings.items()})
     if not done.read:
         raise _stop("None of the images could be read.")
-    _answer(images=done.read, skipped=len(done.failures), scores=str(out))
+    _answer(images=done.read, skipped=len(done.failures), warned=len(done.warnings), scores=str(out))
 
 
 @app.command()
@@ -116,7 +124,10 @@ def samples(
         entries = library.list_samples()
     except SightlineError as error:
         raise _stop(str(error)) from None
-    table = Table("id", "title", "system", "kind", "licence")
+    table = Table()
+    table.add_column("id", no_wrap=True, overflow="ignore")
+    for name in ("title", "system", "kind", "licence"):
+        table.add_column(name)
     for entry in entries:
         table.add_row(entry.id, entry.title, entry.system, entry.kind, entry.licence)
     screen.print(table)

@@ -25,6 +25,7 @@ from models.types import Case, Image, Prediction, Target
 
 ShowProgress = Callable[[float], None]
 BATCH = 8
+TABLES = (".parquet", ".csv")
 
 
 @dataclass
@@ -34,6 +35,12 @@ class Done:
     read: int = 0
     written: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, name: str, prediction: Prediction) -> None:
+        """Keep what a reader of the scores must know of this image."""
+        if prediction.warnings:
+            self.warnings[name] = list(prediction.warnings)
 
 
 def open_model(model: str) -> tuple[LocalEngine, ModelCard]:
@@ -79,6 +86,7 @@ def explain_paths(
             stem = names.unique(plane.name)
             (prediction,) = engine.predict(card.id, [plane.image], RunContext())
             about = {"image": plane.name, "warnings": list(prediction.warnings), "scores": scores_of(prediction)}
+            done.note(plane.name, prediction)
             for wanted in [fixed] if fixed else _flagged(card, prediction):
                 for method in methods:
                     request = ExplainRequest(card.id, plane.image, method, wanted, seed=seed)
@@ -95,12 +103,18 @@ def explain_paths(
                     )
                     done.written += 1
         show((position + 1) / len(paths))
-    (out / "manifest.json").write_bytes(manifest_bytes(entries, model=card.id, skipped=done.failures))
+    (out / "manifest.json").write_bytes(manifest_bytes(entries, **_head(card, done)))
     return done
 
 
 def predict_path(path: Path, model: str, out: Path, slice_index: int | None) -> Done:
-    """A parquet table of scores, one row an image, and a manifest beside it. Raises ModelError or OSError."""
+    """A parquet or CSV table of scores, one row an image, and a manifest beside it.
+
+    Raises:
+        DataError, ModelError, OSError: the table's name, the model or the output is unusable.
+    """
+    if out.suffix not in TABLES:
+        raise DataError(f"The scores go to a file that ends in {' or '.join(TABLES)}, got {out.name!r}.")
     engine, card = open_model(model)
     done = Done()
     rows: list[dict[str, Any]] = []
@@ -109,13 +123,13 @@ def predict_path(path: Path, model: str, out: Path, slice_index: int | None) -> 
         for plane, prediction in zip(part, predictions, strict=True):
             scores = {f"score_{name}": entry["probability"] for name, entry in scores_of(prediction).items()}
             rows.append({"image": plane.name, **scores})
+            done.note(plane.name, prediction)
     out.parent.mkdir(parents=True, exist_ok=True)
     if rows:
-        pd.DataFrame(rows).to_parquet(out, index=False)
+        table = pd.DataFrame(rows)
+        table.to_csv(out, index=False) if out.suffix == ".csv" else table.to_parquet(out, index=False)
         done.written = len(rows)
-    manifest = manifest_bytes(
-        [], model=card.id, weights_sha256=card.weights.sha256, images=len(rows), skipped=done.failures
-    )
+    manifest = manifest_bytes([], **_head(card, done))
     out.with_name(f"{out.stem}.manifest.json").write_bytes(manifest)
     return done
 
@@ -147,6 +161,19 @@ def _planes(path: Path, slice_index: int | None, done: Done) -> Iterator[_Plane]
                 yield plane
     except DataError as error:
         done.failures[path.name] = str(error)
+
+
+def _head(card: ModelCard, done: Done) -> dict[str, Any]:
+    """What a manifest says of the whole run; probability = activation(scale * logit + offset)."""
+    return {
+        "model": card.id,
+        "weights_sha256": card.weights.sha256,
+        "activation": card.activation,
+        "calibration": card.calibration.model_dump(),
+        "images": done.read,
+        "warnings": done.warnings,
+        "skipped": done.failures,
+    }
 
 
 def _batches(planes: Iterable[_Plane]) -> Iterator[list[_Plane]]:

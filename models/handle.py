@@ -169,8 +169,8 @@ class ModelHandle:
             )
         if percentile is not None and ratio is not None and percentile >= UNUSUAL_PERCENTILE:
             warnings.append(
-                f"Unlike the training images: {ratio:.1f} times the usual feature distance, beyond {percentile:.0f} % of "
-                "the images held out from training."
+                f"Unlike the training images: {ratio:.1f} times the usual feature distance, farther than "
+                f"{'all' if percentile >= 100 else f'{percentile:.0f} % of'} the images held out from training."
             )
         return Prediction(
             model_id=self.card.id,

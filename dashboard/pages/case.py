@@ -43,7 +43,7 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
     prediction = _predict(found, card, image)
     target, requests = None, {}
     if card is not None and prediction is not None:
-        target = target_of(view, card, prediction)
+        target = target_of(view, case, card, prediction)
         requests = {m: ExplainRequest(card.id, image, m, target, view.params.get(m, {})) for m in view.methods}
     to_link(view, case, index, card, target)
     known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)

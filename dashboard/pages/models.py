@@ -53,7 +53,7 @@ def _card(engine: Engine, card: ModelCard) -> None:
         st.markdown("**Target layers**: " + (", ".join(f"`{name}`" for name in layers) or "none found"))
         for reason in unsupported.values():
             st.caption(reason)
-    st.caption(f"Thresholds: {card.thresholds.source}. Weights sha256 {card.weights.sha256[:16]}")
+    st.caption(f"Thresholds: {card.thresholds.source}. Weights sha256 {card.weights.sha256}")
 
 
 def _performance(card: ModelCard) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.cases import middle_slice
+from dashboard.cases import middle_slice, readable
 from dashboard.library import Library, reading_model
 from dashboard.state import CaseView
 from explainers import EXPLAINERS
@@ -59,10 +59,12 @@ def _why_none(case: Case, reading: ModelCard | None, cards: dict[str, ModelCard]
     return f"No installed model reads {case.image.modality.label} images, so only the image is shown. Installed models read: {readers}."
 
 
-def target_of(view: CaseView, card: ModelCard, prediction: Prediction) -> Target:
-    """The finding to explain: the reader's, else the leading one."""
+def target_of(view: CaseView, case: Case, card: ModelCard, prediction: Prediction) -> Target:
+    """The finding to explain: the reader's, else the one planted in a phantom, else the leading one."""
     if view.finding is None or view.finding >= len(card.classes):
-        view.finding = prediction.leading
+        planted = {readable(name) for name, true in case.labels.items() if true and case.id.startswith("phantom-")}
+        known = [index for index, name in enumerate(card.classes) if readable(name) in planted]
+        view.finding = known[0] if known else prediction.leading
     if view.against is not None and (view.against == view.finding or view.against >= len(card.classes)):
         view.against = None
     name = card.classes[view.finding]

@@ -98,7 +98,12 @@ def test_predict_writes_one_row_an_image(make_model: MakeModel, folder: Path, tm
         (alone,) = handle.predict([read_case(folder / row.image).image])
         np.testing.assert_allclose([row.score_Alpha, row.score_Beta, row.score_Gamma], alone.probabilities, atol=1e-5)
     assert list(json.loads((tmp_path / "scores.manifest.json").read_text())["skipped"]) == ["broken.png"]
-    assert json.loads(result.stdout.strip().splitlines()[-1]) == {"images": 3, "skipped": 1, "scores": str(out)}
+    assert json.loads(result.stdout.strip().splitlines()[-1]) == {
+        "images": 3,
+        "skipped": 1,
+        "warned": 3,
+        "scores": str(out),
+    }
 
 
 def test_equal_names_in_two_folders_stay_apart(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ function listenToKeys(viewer) {
     "-": () => viewer.zoomBy(0.8),
     r: () => viewer.reset(),
     R: () => viewer.reset(),
+    "?": () => viewer.toolbar.showKeys(viewer.toolbar.keys.hidden),
   };
   const onKey = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -15,6 +15,7 @@ const KEYS = [
   ["Alt wheel", "slices"],
   ["double-click", "enlarge a picture; Esc goes back"],
   ["R", "reset"],
+  ["?", "show or hide this list"],
 ];
 
 class Toolbar {
