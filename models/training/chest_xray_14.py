@@ -27,7 +27,7 @@ FINDINGS = (
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
 )  # fmt: skip
 SIZE = 128
-SCHEDULE = Schedule(epochs=16, batch_size=32, learning_rate=1e-3)
+SCHEDULE = Schedule(epochs=7, batch_size=32, learning_rate=8e-4)
 AUGMENT = augmentation(degrees=8, shift=0.06, scale=(0.88, 1.12), vertical=False, brightness=0.2, contrast=0.25)
 MIN_POSITIVES = 10  # a class with fewer says nothing about an epoch
 
