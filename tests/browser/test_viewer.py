@@ -183,7 +183,7 @@ def test_view_survives_new_maps_and_methods(page: Page, serve: Serve) -> None:
     expect(page.get_by_text("runs=2")).to_be_visible()
     hover(page, "block", at_fit(page, "block", 120, 100, (WIDTH, HEIGHT), aspect=2.0))
     page.get_by_text("Methods").click()
-    expect(page.get_by_text("Choose a method")).to_be_visible()
+    expect(page.get_by_text("Choose a model and an explanation")).to_be_visible()
     page.get_by_text("Methods").click()
     expect(page.get_by_test_id("pane-block")).to_be_visible()
     settle(page)
