@@ -55,11 +55,14 @@ def test_an_uploaded_film_is_explained_and_read_right(page: Page, address: str) 
     all_ready(page)
     # The readout is right at a known pixel.
     canvas = pane(page, "image").locator("canvas").first
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.6)
-    expect(page.get_by_test_id("readout-position")).to_contain_text(re.compile(r"\d"))
+    for _ in range(10):  # the page may still be settling under the mouse
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.6)
+        page.wait_for_timeout(500)
+        if re.search(r"\d", page.get_by_test_id("readout-position").inner_text()):
+            break
     position = page.get_by_test_id("readout-position").inner_text()
     found = [int(number) for number in re.findall(r"\d+", position)[:2]]
     shown = page.get_by_test_id("readout-image").inner_text()
