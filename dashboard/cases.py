@@ -18,7 +18,6 @@ SYSTEMS = {
     "skin-lesion-7": "Skin",
     "": "Other images",
 }
-_KINDS = {"package": "real", "committed": "real", "folder": "real", "phantom": "phantom"}
 
 
 def listed(entries: Iterable[SampleEntry]) -> list[SampleEntry]:
@@ -36,7 +35,8 @@ def entry_title(entry: SampleEntry) -> str:
 def entry_line(entry: SampleEntry) -> str:
     """The kind of sample in a few words, before it has been opened: "x-ray · phantom"."""
     known = [entry.attributes[name] for name in ("view", "sex", "age") if entry.attributes.get(name)]
-    return " · ".join([entry.modality.label, *known, *([_KINDS[entry.kind]] if not known else [])])
+    honest = "phantom" if entry.kind == "phantom" else "real"
+    return " · ".join([entry.modality.label, *known, honest])
 
 
 def middle_slice(image: Image) -> int:

@@ -21,7 +21,7 @@ def page() -> None:
     """Everything of the page, top to bottom."""
     found = services()
     cards = dict(found.desk.engine.cards())
-    titles = {row.id: row.title for row in rows(found.library, uploads())}
+    titles = {row.id: f"{row.title} ({row.subtitle})" for row in rows(found.library, uploads())}
     mode = st.segmented_control("Compare", [TWO_MODELS, TWO_CASES], default=TWO_CASES, key="compare-mode") or TWO_CASES
     if mode == TWO_MODELS and len(cards) < 2:
         st.info(

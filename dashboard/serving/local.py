@@ -42,6 +42,14 @@ class _Loaded:
     def default_layer(self) -> str:
         return self.layers[0] if self.layers else ""
 
+    @cached_property
+    def unsupported(self) -> dict[str, str]:
+        """Methods that cannot explain this network, with the reason."""
+        layer = self.default_layer
+        with self.scoring.exclusive(RunContext()) as module:
+            answers = {method.spec.id: method.supports(module, layer) for method in EXPLAINERS}
+        return {method: answer.reason for method, answer in answers.items() if not answer.ok}
+
 
 class LocalEngine:
     """See :class:`dashboard.serving.types.Engine`.
@@ -70,10 +78,7 @@ class LocalEngine:
         return self._model(model_id).layers
 
     def unsupported(self, model_id: str) -> Mapping[str, str]:
-        model = self._model(model_id)
-        with model.scoring.exclusive(RunContext()) as module:
-            answers = {method.spec.id: method.supports(module, model.default_layer) for method in EXPLAINERS}
-        return {method: answer.reason for method, answer in answers.items() if not answer.ok}
+        return self._model(model_id).unsupported
 
     def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]:
         return self._model(model_id).scoring.predict(images, ctx)
@@ -97,7 +102,7 @@ class LocalEngine:
         return Explanation(attribution, prepared.grid_to_image, prepared.image_shape, self._provenance(request, card))
 
     def health(self) -> Health:
-        return Health(self._device, tuple(self._loaded))
+        return Health(self._device)
 
     def close(self) -> None:
         with self._lock:

@@ -62,8 +62,9 @@ class ModelFault:
 
 @dataclass(frozen=True)
 class Health:
+    """What the page says of the engine."""
+
     device: str
-    loaded: tuple[str, ...]
 
 
 class Engine(Protocol):
