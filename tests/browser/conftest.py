@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 120_000  # ms; the first page waits for torch to be read from a cold disk by two busy cores
 BROWSER_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -119,6 +120,7 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
         )
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
