@@ -19,6 +19,7 @@ from models.errors import SightlineError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 screen = Console(stderr=True)
+NAMED = 3  # images named beside a sentence that is true of many
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or a model folder of your own.")]
 SliceOption = Annotated[
@@ -96,7 +97,10 @@ def predict(
     out: Annotated[Path, typer.Option(help="File for the scores, .parquet or .csv.")],
     slice_index: SliceOption = None,
 ) -> None:
-    """Write one row an image: its name and score_<class>, calibrated probabilities."""
+    """Write one row an image: its name and score_<class>, calibrated probabilities.
+
+    A segmentation model adds share, area and number of separate areas, and writes its masks to OUT.masks.
+    """
     from dashboard.batch import predict_path
 
     try:
@@ -106,9 +110,9 @@ def predict(
         raise _stop(_sentence(error)) from None
     _report(done.failures)
     _report({name: " ".join(said) for name, said in done.warnings.items()})
-    if not done.read:
-        raise _stop("None of the images could be read.")
-    _answer(images=done.read, skipped=len(done.failures), warned=len(done.warnings), scores=str(out))
+    if not done.written:
+        raise _stop("None of the images could be read." if not done.read else "None of the images could be scored.")
+    _answer(images=done.written, skipped=len(done.failures), warned=len(done.warnings), scores=str(out))
 
 
 @app.command()
@@ -135,8 +139,12 @@ def samples(
 
 
 def _report(failures: dict[str, str]) -> None:
+    names: dict[str, list[str]] = {}
     for name, message in failures.items():
-        screen.print(f"{name}: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        names.setdefault(message, []).append(name)
+    for message, told in names.items():
+        who = ", ".join(told) if len(told) <= NAMED else f"{', '.join(told[:NAMED])} and {len(told) - NAMED} more"
+        screen.print(f"{who}: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

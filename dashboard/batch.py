@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.cases import middle_slice
-from dashboard.reports.files import manifest_bytes, manifest_entry, npz_bytes, overlay_png, scores_of
+from dashboard.quantities import extent
+from dashboard.reports.files import manifest_bytes, manifest_entry, mask_file, npz_bytes, overlay_png, scores_of
 from dashboard.serving.local import LocalEngine
 from dashboard.serving.types import ExplainRequest
 from dashboard.settings import ZOO, settings
@@ -84,7 +85,10 @@ def explain_paths(
     for position, path in enumerate(paths):
         for plane in _planes(path, slice_index, done):
             stem = names.unique(plane.name)
-            (prediction,) = engine.predict(card.id, [plane.image], RunContext())
+            scored = _score(engine, card, [plane], done)
+            if not scored:
+                continue
+            prediction = scored[0][1]
             about = {"image": plane.name, "warnings": list(prediction.warnings), "scores": scores_of(prediction)}
             done.note(plane.name, prediction)
             for wanted in [fixed] if fixed else _flagged(card, prediction):
@@ -110,6 +114,9 @@ def explain_paths(
 def predict_path(path: Path, model: str, out: Path, slice_index: int | None) -> Done:
     """A parquet or CSV table of scores, one row an image, and a manifest beside it.
 
+    A segmentation model's table also holds the quantities of what it found, and the pixel probabilities go to the
+    folder ``<table>.masks``. ``image`` is the file's path below ``path``.
+
     Raises:
         DataError, ModelError, OSError: the table's name, the model or the output is unusable.
     """
@@ -118,13 +125,13 @@ def predict_path(path: Path, model: str, out: Path, slice_index: int | None) -> 
     engine, card = open_model(model)
     done = Done()
     rows: list[dict[str, Any]] = []
-    for part in _batches(_planes(path, slice_index, done)):
-        predictions = engine.predict(card.id, [plane.image for plane in part], RunContext())
-        for plane, prediction in zip(part, predictions, strict=True):
-            scores = {f"score_{name}": entry["probability"] for name, entry in scores_of(prediction).items()}
-            rows.append({"image": plane.name, **scores})
-            done.note(plane.name, prediction)
+    masks = _MaskFolder(out.with_name(f"{out.stem}.masks"))
     out.parent.mkdir(parents=True, exist_ok=True)
+    for part in _batches(_planes(path, slice_index, done)):
+        for plane, prediction in _score(engine, card, part, done):
+            scores = {f"score_{name}": entry["probability"] for name, entry in scores_of(prediction).items()}
+            rows.append({"image": plane.name, **scores, **masks.write(plane, prediction)})
+            done.note(plane.name, prediction)
     if rows:
         table = pd.DataFrame(rows)
         table.to_csv(out, index=False) if out.suffix == ".csv" else table.to_parquet(out, index=False)
@@ -161,6 +168,18 @@ def _planes(path: Path, slice_index: int | None, done: Done) -> Iterator[_Plane]
                 yield plane
     except DataError as error:
         done.failures[path.name] = str(error)
+
+
+def _score(engine: LocalEngine, card: ModelCard, part: Sequence[_Plane], done: Done) -> list[tuple[_Plane, Prediction]]:
+    """Planes with their scores; one that the model cannot be shown is noted and left out."""
+    try:
+        predictions = engine.predict(card.id, [plane.image for plane in part], RunContext())
+    except DataError as error:
+        if len(part) > 1:
+            return [scored for plane in part for scored in _score(engine, card, [plane], done)]
+        done.failures[part[0].name] = str(error)
+        return []
+    return list(zip(part, predictions, strict=True))
 
 
 def _head(card: ModelCard, done: Done) -> dict[str, Any]:
@@ -204,3 +223,28 @@ class _Names:
             candidate, count = f"{stem}-{count}", count + 1
         self._taken.add(candidate)
         return candidate
+
+
+class _MaskFolder:
+    """Where the masks of a run go; made when the first one comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names = _Names()
+
+    def write(self, plane: _Plane, prediction: Prediction) -> dict[str, Any]:
+        """One file a class, and the columns that go with it; none for a network that gives no masks."""
+        if prediction.masks is None or prediction.found is None:
+            return {}
+        self._folder.mkdir(exist_ok=True)
+        stem = self._names.unique(plane.name)
+        columns: dict[str, Any] = {}
+        for name, values, found in zip(prediction.classes, prediction.masks, prediction.found, strict=True):
+            of_class = f".{_safe(name)}" if len(prediction.classes) > 1 else ""
+            ending, content = mask_file(values, plane.image.geometry)
+            (self._folder / f"{stem}{of_class}{ending}").write_bytes(content)
+            size = extent(found, plane.image.geometry)
+            area = float("nan") if size.area_mm2 is None else size.area_mm2
+            columns |= {f"share_{name}": size.share, f"area_mm2_{name}": area, f"parts_{name}": size.parts}
+            columns[f"mask_{name}"] = f"{self._folder.name}/{stem}{of_class}{ending}"
+        return columns

@@ -79,6 +79,11 @@ class Library:
         """None until the background look-through has come to the case."""
         return self._summaries.get(case_id)
 
+    def made_for(self, case_id: str) -> str:
+        """Id of the model that a sample is meant for, whether it is installed or not; "" for an upload."""
+        entry = self.entries.get(case_id)
+        return entry.model if entry else ""
+
     @property
     def scanning(self) -> bool:
         return self._scan is not None and self._scan.is_alive()
@@ -98,7 +103,7 @@ class Library:
 
     def summarise(self, case: Case) -> Summary:
         """Thumbnail, and the top finding of the first model that reads this kind of image."""
-        card = reading_model(case, dict(self._desk.engine.cards()))
+        card = reading_model(case, dict(self._desk.engine.cards()), self.made_for(case.id))
         picture = thumbnail(case.image)
         if card is None:
             return Summary(picture)

@@ -37,7 +37,13 @@ class Settings(BaseSettings):
 
     @property
     def model_folders(self) -> tuple[Path, ...]:
-        return (ZOO,) if self.models is None else (ZOO, self.models)
+        named = () if self.models is None else (self.models,)
+        return (ZOO, *named, self.own_models)
+
+    @property
+    def own_models(self) -> Path:
+        """Models added on the Models page."""
+        return self.cache / "models"
 
 
 @lru_cache(maxsize=1)

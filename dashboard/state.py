@@ -62,7 +62,8 @@ class CaseView:
 
     Attributes:
         model_id: "" until a case has been opened with a model that reads it.
-        preferred_model: the model chosen last; kept where it reads the next case too.
+        preferred_model: the model shown last; kept for uploads that it reads too.
+        chosen_models: the model the reader chose, by the one that such cases are meant for.
         finding: class index; None for the leading one.
         slices: slice shown, by case.
         against: class index of a contrast; None explains the finding alone.
@@ -74,6 +75,7 @@ class CaseView:
     case_id: str = ""
     model_id: str = ""
     preferred_model: str = ""
+    chosen_models: dict[str, str] = field(default_factory=dict)
     finding: int | None = None
     slices: dict[str, int] = field(default_factory=dict)
     methods: tuple[str, ...] = DEFAULT_METHODS
@@ -88,9 +90,9 @@ class CaseView:
             self.case_id, self.finding, self.against = case_id, None, None
             self.preferred_model, self.model_id = self.model_id or self.preferred_model, ""
 
-    def choose_model(self, model_id: str) -> None:
+    def choose_model(self, model_id: str, made_for: str) -> None:
         """Another model has other classes and layers: only what does not depend on them stays."""
-        self.model_id = self.preferred_model = model_id
+        self.model_id = self.preferred_model = self.chosen_models[made_for] = model_id
         self.finding = self.against = None
         for chosen in self.params.values():
             chosen.pop("layer", None)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 Kind = Literal["channels first", "channels last", "tokens"]
 Reshape = Callable[[Tensor], Tensor]
+ENCODER = "encoder."  # of a segmentation network, whose decoder comes back to the same resolutions
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,14 @@ def _map_layers(module: nn.Module, outputs: list[_Output]) -> list[LayerInfo]:
     """The last module and the last stage of each resolution, in order of execution."""
     infos = [info for output in _distinct(module, outputs) if (info := _info(module, output)) and info.kind != "tokens"]
     # Deeper names lie inside a stage, often on one branch of a residual block only.
-    shallow = [info for info in infos if info.name.count(".") <= 1] or infos
-    chosen: dict[tuple[tuple[int, ...], bool], LayerInfo] = {}
+    shallow = [info for info in infos if info.name.removeprefix(ENCODER).count(".") <= 1] or infos
+    chosen: dict[tuple[tuple[int, ...], bool, bool], LayerInfo] = {}
     for info in shallow:
         for last_stage in (False, True):
             if not last_stage or _is_stage(module.get_submodule(info.name)):
-                chosen.pop((info.shape[1:], last_stage), None)  # so that the latest also comes last
-                chosen[info.shape[1:], last_stage] = info
+                place = (info.shape[1:], last_stage, info.name.startswith(ENCODER))
+                chosen.pop(place, None)  # so that the latest also comes last
+                chosen[place] = info
     return list(dict.fromkeys(chosen.values()))
 
 

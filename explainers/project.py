@@ -1,4 +1,4 @@
-"""Layer grid to input grid to image grid: the only upsampling code.
+"""Layer grid to input grid; :mod:`models.project` goes on from there to the image. No other code upsamples maps.
 
 Convention: integer coordinates are pixel centres, and a pixel (or layer cell) covers half a unit to either
 side. Cell i of a layer with n cells over N input pixels is therefore centred at (i + 0.5) * N / n - 0.5.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from models.types import FloatArray
-
-_TOLERANCE = 1e-6  # of a pixel; absorbs rounding in grid_to_image
 
 
 def layer_to_input(native: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
@@ -29,61 +26,3 @@ def layer_to_input(native: FloatArray, grid_shape: tuple[int, int]) -> FloatArra
     cells = torch.from_numpy(np.array(native, dtype=np.float32))[None, None]
     upsampled = functional.interpolate(cells, size=grid_shape, mode="bilinear", align_corners=False)
     return np.ascontiguousarray(upsampled[0, 0].numpy())
-
-
-def input_to_image(
-    values: FloatArray,
-    grid_to_image: NDArray[np.float64],
-    image_shape: tuple[int, int],
-    outside: float = 0.0,
-) -> FloatArray:
-    """A map on the input grid, laid onto the image.
-
-    Bilinear where the image is finer than the grid; where it is coarser the triangle widens to the image's
-    pixel, so that nothing between two samples is lost. Pixels of the grid that are padding have no weight.
-
-    Args:
-        values: (H, W) float32 on the input grid.
-        grid_to_image: (3, 3) float64, ``Prepared.grid_to_image``: scaling and shift along the two axes.
-        image_shape: (H, W) of the image.
-        outside: value of image pixels that the network did not see (cut off by a centre crop).
-
-    Returns:
-        (H, W) float32 of the image, same unit.
-    """
-    rows, columns = _axes(grid_to_image, (values.shape[0], values.shape[1]), image_shape)
-    laid = rows @ values.astype(np.float64) @ columns.T
-    seen = np.logical_and.outer(rows.any(axis=1), columns.any(axis=1))
-    return np.where(seen, laid, outside).astype(np.float32)
-
-
-def covered(
-    grid_to_image: NDArray[np.float64], grid_shape: tuple[int, int], image_shape: tuple[int, int]
-) -> NDArray[np.bool_]:
-    """(H, W) mask of the image's pixels whose centres lie inside the network's input."""
-    rows, columns = _axes(grid_to_image, grid_shape, image_shape)
-    return np.logical_and.outer(rows.any(axis=1), columns.any(axis=1))
-
-
-def _axes(
-    grid_to_image: NDArray[np.float64], grid_shape: tuple[int, int], image_shape: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interpolation weights along rows and columns; the transform has no rotation, so the axes separate."""
-    if np.abs(grid_to_image[[0, 1], [1, 0]]).max() > _TOLERANCE or min(grid_to_image[0, 0], grid_to_image[1, 1]) <= 0:
-        raise ValueError(f"grid_to_image must scale and shift only, got {grid_to_image.tolist()}")
-    rows = _weights(grid_to_image[1, 1], grid_to_image[1, 2], grid_shape[0], image_shape[0])
-    columns = _weights(grid_to_image[0, 0], grid_to_image[0, 2], grid_shape[1], image_shape[1])
-    return rows, columns
-
-
-def _weights(scale: float, shift: float, grid_size: int, image_size: int) -> NDArray[np.float64]:
-    """(image_size, grid_size) float64: each row sums to 1, or is 0 where the image pixel lies outside the grid."""
-    centre = (np.arange(image_size) - shift) / scale  # of each image pixel, in grid coordinates
-    cell = np.arange(grid_size)
-    reach = max(1.0, 1.0 / scale)  # half-width of the triangle in grid pixels
-    weights = np.maximum(0.0, 1.0 - np.abs(centre[:, None] - cell) / reach)
-    on_image = np.abs(cell * scale + shift - (image_size - 1) / 2) <= image_size / 2 + _TOLERANCE
-    weights[:, ~on_image] = 0.0
-    weights[(centre < -0.5 - _TOLERANCE) | (centre > grid_size - 0.5 + _TOLERANCE)] = 0.0
-    total = weights.sum(axis=1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)

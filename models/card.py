@@ -38,6 +38,9 @@ class InputTable(_Table):
     fit: Fit = "letterbox"
     modality: Annotated[tuple[Modality, ...], Field(min_length=1)]
     window: WindowTable | None = None
+    spacing_mm: Annotated[float, Field(gt=0)] | None = None
+    slices: Literal[1, 3] = 1
+    slice_step_mm: Annotated[float, Field(gt=0)] = 2.5
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 1.0, 1.0)
 
@@ -45,12 +48,27 @@ class InputTable(_Table):
     def _lengths(self) -> Self:
         if len(self.mean) < self.channels or len(self.std) < self.channels:
             raise ValueError(f"mean and std need one value for each of the {self.channels} channels")
+        if (self.fit == "spacing") != (self.spacing_mm is not None):
+            raise ValueError("spacing_mm goes with fit = 'spacing', and with no other")
+        if self.slices > 1 and self.slices != self.channels:
+            raise ValueError(f"a network of {self.slices} neighbouring slices needs {self.slices} channels")
         return self
 
     @property
     def spec(self) -> InputSpec:
         window = Window("the model's", self.window.center, self.window.width) if self.window else None
-        return InputSpec(self.height, self.width, self.channels, self.fit, window, self.mean, self.std)
+        return InputSpec(
+            self.height,
+            self.width,
+            self.channels,
+            self.fit,
+            window,
+            self.mean,
+            self.std,
+            self.spacing_mm,
+            self.slices,
+            self.slice_step_mm,
+        )
 
 
 class FileTable(_Table):
@@ -66,20 +84,35 @@ class ThresholdTable(_Table):
     source: str = "default of 0.5, not chosen on data"
 
 
+PerClass = float | tuple[float, ...]  # one number for all classes, or one for each
+
+
 class CalibrationTable(_Table):
     """Probability = activation(scale * logit + offset)."""
 
-    method: Literal["none", "temperature", "platt"] = "none"
-    scale: Annotated[float, Field(gt=0)] = 1.0
-    offset: float = 0.0
+    method: Literal["none", "temperature", "platt", "platt-per-class", "vector"] = "none"
+    scale: PerClass = 1.0
+    offset: PerClass = 0.0
     source: str = ""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if np.min(self.scale) <= 0:
+            raise ValueError("scale must be greater than 0: a calibration must not turn the order of the scores")
+        return self
 
 
 class Measure(_Table):
-    """One measured figure with its 95 % interval."""
+    """One measured figure with its 95 % interval; of one class (``subject``) or one ``subgroup`` where named.
+
+    Attributes:
+        value: None where there were too few cases to say anything.
+    """
 
     metric: str
-    value: float
+    subject: str = ""
+    subgroup: str = ""
+    value: float | None
     low: float | None = None
     high: float | None = None
     n: int
@@ -88,10 +121,64 @@ class Measure(_Table):
 
 
 class TrainingTable(_Table):
+    """How the weights came about; ``history`` is a CSV of one line an epoch beside the card."""
+
     data: str
     licence: str
     recipe: str = ""
     notes: str = ""
+    loss: str = ""
+    epochs: int = 0
+    seed: int = 0
+    minutes: float = 0.0
+    machine: str = ""
+    history: FileName | None = None
+
+
+class LossTrial(_Table):
+    """What a loss reached on the validation part after the same short training."""
+
+    loss: str
+    metric: str
+    value: float
+    epochs: int
+
+
+class Robustness(_Table):
+    """The main metric when every one of ``n`` test images is corrupted, at strengths 1 (mild) to 3.
+
+    The corruption "none" of strength 0 is the same images as they are.
+    """
+
+    corruption: str
+    strength: Annotated[int, Field(ge=0, le=3)]
+    metric: str
+    value: float
+    n: int = 0
+
+
+class UnusualTable(_Table):
+    """How well the feature distance tells strange images from the model's own test images.
+
+    Attributes:
+        kept: share of own validation images below the warning threshold.
+        auroc: by kind of strange image ("other modality", "corrupted ...").
+        n: strange images of each kind.
+    """
+
+    kept: float
+    auroc: dict[str, float] = {}
+    n: dict[str, int] = {}
+
+
+class Published(_Table):
+    """A figure from the literature, and why it is or is not like for like."""
+
+    name: str
+    metric: str
+    value: float
+    source: str
+    comparable: str
 
 
 class ModelCard(_Table):
@@ -100,9 +187,9 @@ class ModelCard(_Table):
     id: Kebab
     title: str
     version: str = "1"
-    architecture: Annotated[str, StringConstraints(pattern=r"^(timm|torchvision|xrv):[A-Za-z0-9_.]+$")]
+    architecture: Annotated[str, StringConstraints(pattern=r"^(timm|torchvision|xrv|unet):[A-Za-z0-9_.]+$")]
     architecture_args: dict[str, Any] = {}
-    task: Literal["multiclass", "multilabel", "binary"]
+    task: Literal["multiclass", "multilabel", "binary", "segmentation"]
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     input: InputTable
     weights: FileTable
@@ -112,9 +199,15 @@ class ModelCard(_Table):
     novelty: FileTable | None = None
     training: TrainingTable
     performance: tuple[Measure, ...] = ()
+    losses: tuple[LossTrial, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
+    unusual: UnusualTable | None = None
+    published: tuple[Published, ...] = ()
     licence: str
     intended_use: str
+    not_for: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     folder: Path = Path()
 
     @model_validator(mode="after")
@@ -125,6 +218,11 @@ class ModelCard(_Table):
             raise ValueError("a multiclass model needs at least two classes")
         if self.task == "binary" and len(self.classes) != 1:
             raise ValueError("a binary model names one class, the positive one")
+        if (self.task == "segmentation") != self.architecture.startswith("unet:"):
+            raise ValueError("task segmentation goes with a unet: architecture, and with no other")
+        for table in (self.calibration.scale, self.calibration.offset):
+            if isinstance(table, tuple) and len(table) != len(self.classes):
+                raise ValueError(f"calibration lists {len(table)} numbers for {len(self.classes)} classes")
         unknown = sorted(set(self.thresholds.values) - set(self.classes))
         if unknown:
             raise ValueError(f"thresholds.values names {unknown[0]!r}, which is not in classes")
@@ -171,7 +269,7 @@ class ModelCard(_Table):
 
     def probabilities(self, logits: FloatArray) -> FloatArray:
         """(..., K) float32 logits to calibrated probabilities of the same shape."""
-        scaled = logits.astype(np.float64) * self.calibration.scale + self.calibration.offset
+        scaled = logits.astype(np.float64) * np.asarray(self.calibration.scale) + np.asarray(self.calibration.offset)
         if self.exclusive:
             scaled -= scaled.max(axis=-1, keepdims=True)
             powers = np.exp(scaled)

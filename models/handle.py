@@ -18,6 +18,8 @@ from models.context import RunContext
 from models.errors import ModelError
 from models.novelty import NoveltyModel
 from models.preprocess import Prepared, prepare
+from models.project import input_to_image
+from models.segmentation import UNet, pool
 from models.types import FloatArray, Image, Modality, Prediction
 from models.weights import load_into, read_tensors
 
@@ -32,6 +34,21 @@ class DryRun:
     outputs: int
     parameters: int
     target_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What one forward pass gives of a batch.
+
+    Attributes:
+        logits: (n, K) float32.
+        features: (n, F) float32 penultimate features; F = 0 where no head is found.
+        pixels: (n, K, H, W) float32 pixel logits on the input grid; None for a network that does not segment.
+    """
+
+    logits: FloatArray
+    features: FloatArray
+    pixels: FloatArray | None = None
 
 
 class ModelHandle:
@@ -119,29 +136,45 @@ class ModelHandle:
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            inputs = torch.cat([self.prepare(image).tensor for image in part])
-            logits, features = self.run(inputs, ctx)
-            predictions += [
-                self._prediction(*row)
-                for row in zip(part, logits, self._percentiles(features), self._ratios(features), strict=True)
-            ]
+            prepared = [self.prepare(image) for image in part]
+            outputs = self.forward(torch.cat([one.tensor for one in prepared]), ctx)
+            distances = zip(self._percentiles(outputs.features), self._ratios(outputs.features), strict=True)
+            for number, (image, place, unusual) in enumerate(zip(part, prepared, distances, strict=True)):
+                masks = None if outputs.pixels is None else self._masks(outputs.pixels[number], place)
+                predictions.append(self._prediction(image, outputs.logits[number], *unusual, masks))
         return tuple(predictions)
 
     def run(self, inputs: torch.Tensor, ctx: RunContext) -> tuple[FloatArray, FloatArray]:
-        """One batch: (n, K) float32 logits and (n, F) float32 penultimate features (F = 0 where there is no linear head)."""
+        """Logits and features of :meth:`forward`."""
+        outputs = self.forward(inputs, ctx)
+        return outputs.logits, outputs.features
+
+    def forward(self, inputs: torch.Tensor, ctx: RunContext) -> Outputs:
+        """One pass of a batch, (n, C, H, W) as :meth:`prepare` makes them; ticks once."""
         seen: list[torch.Tensor] = []
+        pixels = None
         with self.exclusive(ctx) as module, torch.inference_mode():
             head = _head(module)
             hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head is not None else None
             try:
-                logits = module(inputs).float().cpu().numpy()
+                if isinstance(module, UNet):
+                    ctx.tick()  # which a call of the module itself would do
+                    answers = module.masks(inputs)
+                    logits, pixels = pool(answers).float().cpu().numpy(), answers.float().cpu().numpy()
+                else:
+                    logits = module(inputs).float().cpu().numpy()
             finally:
                 if hook is not None:
                     hook.remove()
         features = (
             seen[-1].reshape(len(inputs), -1).float().cpu().numpy() if seen else np.zeros((len(inputs), 0), np.float32)
         )
-        return logits, features
+        return Outputs(logits, features, pixels)
+
+    def _masks(self, pixels: FloatArray, prepared: Prepared) -> FloatArray:
+        """(K, h, w) pixel logits of the input grid to (K, H, W) calibrated probabilities of the image."""
+        planes = np.moveaxis(self.card.probabilities(np.moveaxis(pixels, 0, -1)), -1, 0)
+        return np.stack([input_to_image(one, prepared.grid_to_image, prepared.image_shape) for one in planes])
 
     def _percentiles(self, features: FloatArray) -> Sequence[float | None]:
         return (
@@ -152,7 +185,12 @@ class ModelHandle:
         return [None] * len(features) if self._novelty is None else [float(v) for v in self._novelty.ratio(features)]
 
     def _prediction(
-        self, image: Image, logits: FloatArray, percentile: float | None, ratio: float | None
+        self,
+        image: Image,
+        logits: FloatArray,
+        percentile: float | None,
+        ratio: float | None,
+        masks: FloatArray | None,
     ) -> Prediction:
         if not np.isfinite(logits).all():
             raise ModelError(f"Model {self.card.id} gives scores that are not finite for this image.")
@@ -181,6 +219,7 @@ class ModelHandle:
             exclusive=self.card.exclusive,
             distance=percentile,
             warnings=tuple(warnings),
+            masks=masks,
         )
 
     def _prove(self) -> DryRun:
@@ -224,8 +263,10 @@ class ModelHandle:
         return DryRun(output.shape[1], sum(p.numel() for p in self._module.parameters()), self.card.target_layers)
 
 
-def _head(module: nn.Module) -> nn.Linear | None:
-    """The last linear layer: what comes in are the penultimate features."""
+def _head(module: nn.Module) -> nn.Module | None:
+    """The last linear layer, or the U-Net's marked place: what comes in are the penultimate features."""
+    if isinstance(module, UNet):
+        return module.penultimate
     linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
     return linear[-1] if linear else None
 

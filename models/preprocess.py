@@ -7,7 +7,7 @@ thing that later layers need to lay a map on the anatomy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.nn import functional
 from models.errors import DataError
 from models.types import FloatArray, Image, Window
 
-Fit = Literal["stretch", "letterbox", "center-crop"]
+Fit = Literal["stretch", "letterbox", "center-crop", "spacing"]
 MOST_PIXELS = 32_000_000  # of a resized image before cropping
 
 
@@ -30,10 +30,14 @@ class InputSpec:
         height, width: model-input size in pixels.
         channels: 1 or 3; grey is repeated to 3, RGB is turned to grey by ITU-R BT.601 weights.
         fit: "stretch" ignores the aspect ratio; "letterbox" pads the shorter side with black;
-            "center-crop" fills the frame and cuts what sticks out. The last two keep shapes in mm, so
-            non-square pixels are made square.
+            "center-crop" fills the frame and cuts what sticks out; "spacing" resamples to ``spacing_mm`` and
+            cuts or pads around the centre. All but the first keep shapes in mm, so non-square pixels are
+            made square.
         window: fixed window (a CT network trained on one); None uses the image's default window.
         mean, std: per channel, applied to grey or RGB in [0, 1].
+        spacing_mm: side of an input pixel, for ``fit`` "spacing".
+        slices: 3 shows the network the slice (middle channel) and what lies ``slice_step_mm`` before and after
+            it, interpolated linearly and held at the ends; a plane image is repeated.
     """
 
     height: int
@@ -43,6 +47,9 @@ class InputSpec:
     window: Window | None = None
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    spacing_mm: float | None = None
+    slices: int = 1
+    slice_step_mm: float = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +75,16 @@ class Prepared:
 
 
 def prepare(image: Image, spec: InputSpec, device: torch.device | str = "cpu") -> Prepared:
-    """A plane image as the network's input. Raises DataError for a volume."""
+    """A plane image as the network's input.
+
+    Raises:
+        DataError: the image is a volume, or lacks the pixel spacing that ``spec`` needs.
+    """
     if image.is_volume:
         raise DataError(f"A 2-D model needs one slice; this image has {image.depth}, choose one.")
+    shown = image if spec.slices == 1 else replace(image, values=stack(image, spec), within=None)
     # A fixed window is in HU; an image in other units keeps its own.
-    grey = image.display(spec.window if image.unit == "HU" else None)
+    grey = shown.display(spec.window if image.unit == "HU" else None)
     plane = torch.from_numpy(np.ascontiguousarray(_to_channels(grey, spec.channels)))[None]
     height, width = image.plane_shape
     scale_x, scale_y = _scales(image, spec)
@@ -99,6 +111,28 @@ def prepare(image: Image, spec: InputSpec, device: torch.device | str = "cpu") -
     )
 
 
+def stack(image: Image, spec: InputSpec) -> FloatArray:
+    """The values that a network sees of a plane image, in the image's unit.
+
+    Returns:
+        (C, H, W) float32 of the image itself; for a network of several slices (slices, H, W), the slice between
+        its neighbours at the asked distance.
+    """
+    if spec.slices == 1 or image.is_colour:
+        return image.values
+    if image.within is None:
+        return np.repeat(image.values, spec.slices, axis=0)
+    volume, index = image.within
+    spacing = volume.geometry.spacing[2] if volume.geometry else spec.slice_step_mm
+    offsets = (np.arange(spec.slices) - spec.slices // 2) * spec.slice_step_mm / spacing
+    places = np.clip(index + offsets, 0, volume.depth - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, volume.depth - 1)
+    weight = (places - below).astype(np.float32)[:, None, None]
+    values: FloatArray = volume.values[0, below] * (1 - weight) + volume.values[0, above] * weight
+    return values
+
+
 def _to_channels(grey: FloatArray, channels: int) -> FloatArray:
     """(C, H, W) in [0, 1] to the number of channels the network wants."""
     if grey.shape[0] == channels:
@@ -116,6 +150,12 @@ def _scales(image: Image, spec: InputSpec) -> tuple[float, float]:
         return spec.width / width, spec.height / height
     column_mm, row_mm = image.plane_spacing
     smallest = min(column_mm, row_mm)
+    if spec.spacing_mm is not None:
+        if image.geometry is None:
+            raise DataError(
+                "This model needs the pixel spacing in mm, which this image does not give; use DICOM or NIfTI."
+            )
+        return column_mm / spec.spacing_mm, row_mm / spec.spacing_mm
     # Size of the image in square pixels of its finer spacing.
     true_width, true_height = width * column_mm / smallest, height * row_mm / smallest
     choose = min if spec.fit == "letterbox" else max

@@ -141,6 +141,8 @@ class Image:
         windows: display presets, the first is the default; at least one.
         inverted: True for MONOCHROME1, where larger values are darker. ``values`` stay as stored; only
             :meth:`display` and the models' preprocessing turn them round.
+        within: for a slice, the volume it was taken from and its index there, so that a network of several
+            slices finds the neighbours.
     """
 
     values: FloatArray
@@ -149,6 +151,7 @@ class Image:
     geometry: Geometry | None = None
     windows: tuple[Window, ...] = ()
     inverted: bool = False
+    within: tuple[Image, int] | None = None
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -197,7 +200,7 @@ class Image:
         if not self.is_volume:
             return self
         geometry = self.geometry.at_slice(index) if self.geometry else None
-        return replace(self, values=self.values[:, index], geometry=geometry)
+        return replace(self, values=self.values[:, index], geometry=geometry, within=(self, index))
 
     def display(self, window: Window | None = None) -> FloatArray:
         """Grey or RGB in [0, 1], brighter is brighter, same shape as ``values``."""
@@ -323,6 +326,8 @@ class Prediction:
         distance: feature distance to the training images as a percentile of the training images' own
             distances (0 to 100), or None where the card stores no statistics.
         warnings: sentences (wrong modality, unlike the training images).
+        masks: (K, H, W) float32 calibrated probabilities of the image's pixels, 0 where the network saw nothing;
+            None for a network that does not segment.
     """
 
     model_id: str
@@ -333,18 +338,24 @@ class Prediction:
     exclusive: bool
     distance: float | None = None
     warnings: tuple[str, ...] = ()
+    masks: FloatArray | None = None
+
+    @property
+    def found(self) -> NDArray[np.bool_] | None:
+        """(K, H, W), where a class's pixels reach its threshold; None for a network that gives no masks."""
+        return None if self.masks is None else self.masks >= self.thresholds[:, None, None]
 
     @property
     def flagged(self) -> tuple[int, ...]:
-        """Classes at or above their threshold (multi-label), or the top class alone (exclusive classes)."""
+        """Classes at or above their threshold, or the one favoured by :func:`favoured` where only one can hold."""
         if self.exclusive:
-            return (int(np.argmax(self.probabilities)),)
+            return (int(favoured(self.probabilities, self.thresholds)),)
         return tuple(int(i) for i in np.flatnonzero(self.probabilities >= self.thresholds))
 
     @property
     def leading(self) -> int:
         """The class to look at first: the flagged one furthest above its threshold, else the most probable."""
-        if self.exclusive or not self.flagged:
+        if not self.flagged:
             return self.order[0]
         return max(self.flagged, key=lambda index: float(self.probabilities[index] - self.thresholds[index]))
 
@@ -352,3 +363,11 @@ class Prediction:
     def order(self) -> tuple[int, ...]:
         """Class indices from the most to the least probable."""
         return tuple(int(i) for i in np.argsort(-self.probabilities, kind="stable"))
+
+
+def favoured(probabilities: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.int64]:
+    """(...,) index of the class with the largest probability / threshold along the last axis of (..., K).
+
+    With equal thresholds it is the most probable class; a smaller threshold favours a class, as for a rare one.
+    """
+    return np.asarray(np.argmax(probabilities / np.maximum(thresholds, 1e-6), axis=-1))

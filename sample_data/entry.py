@@ -30,6 +30,7 @@ class SampleEntry:
         sha256: of the image file where the manifest records it, else "".
         labels, attributes: added to what the file itself says.
         load: decodes or draws the case.
+        model: id of the model that it is meant for; the system's own if not given.
     """
 
     id: str
@@ -44,6 +45,10 @@ class SampleEntry:
     sha256: str = ""
     labels: Mapping[str, bool] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", self.model or self.system)
 
 
 def read_sample(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import tomli_w
@@ -13,6 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from models.segmentation import UNet
+from models.types import Geometry, Image, Modality
 from models.weights import sha256_of
 
 
@@ -56,7 +59,12 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
         root = tmp_path / "zoo" / folder
         root.mkdir(parents=True)
         torch.manual_seed(0)
-        module = liven(timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=outputs))
+        unet = changes.get("task") == "segmentation"
+        module = liven(
+            UNet("mobilenetv3_small_050", outputs)
+            if unet
+            else timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=outputs)
+        )
         state = {prefix + name: value.contiguous() for name, value in module.state_dict().items()}
         path = root / f"weights{suffix}"
         if suffix == ".safetensors":
@@ -68,3 +76,46 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def segmenter(make_model: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a folder with a U-Net of two classes whose pixels lie on both sides of the threshold."""
+
+    def make(**changes: Any) -> Path:
+        size = {"height": 64, "width": 96, "modality": ["ct"], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+        fields: dict[str, Any] = {
+            "id": "segmenter",
+            "title": "Segmenter",
+            "architecture": "unet:mobilenetv3_small_050",
+            "task": "segmentation",
+            "classes": ["Infection", "Effusion"],
+            "target_layers": ["decoder.1"],
+            "input": size,
+            "calibration": {"method": "platt-per-class", "scale": [2.0, 3.0], "offset": [0.1, -0.2]},
+        } | changes
+        return make_model(folder="segmenter", outputs=len(fields["classes"]), **fields)
+
+    return make
+
+
+@pytest.fixture
+def nodule_model(make_model: Callable[..., Path]) -> Path:
+    """A folder with a network of three neighbouring slices at 1 mm."""
+    size = {"height": 48, "width": 48, "fit": "spacing", "spacing_mm": 1.0, "slices": 3, "modality": ["ct"]}
+    return make_model(
+        folder="nodule",
+        outputs=1,
+        id="nodule",
+        task="binary",
+        classes=["Malignant"],
+        input=size | {"window": {"center": -600, "width": 1500}},
+    )
+
+
+@pytest.fixture
+def ct_volume() -> Image:
+    """(1, 7, 40, 50) HU, oblong voxels, no two slices alike."""
+    values = np.random.default_rng(3).normal(-500, 300, (1, 7, 40, 50)).astype(np.float32).round()
+    values[0, 0, 0, 0], values[0, 0, 0, 1] = -1024, 900  # as scanners give, so that a reader knows it for CT
+    return Image(values, "HU", Modality.CT, Geometry(np.diag([0.7, 0.8, 1.5, 1.0])))

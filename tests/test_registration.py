@@ -19,13 +19,13 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from torch import nn
 
 from explainers import get
-from explainers.project import input_to_image
 from explainers.reduce import reduce_channels
 from models.card import ModelCard
 from models.context import RunContext
 from models.handle import ModelHandle
 from models.io import read_case
 from models.preprocess import Fit
+from models.project import input_to_image
 from models.types import Image, Modality
 from tests.conftest import card_fields
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dashboard.jobs.runner import JobRunner, State
 from dashboard.jobs.store import ResultStore
@@ -18,7 +18,9 @@ from models.types import Image, Prediction
 
 log = logging.getLogger(__name__)
 KEPT_PREDICTIONS = 4096
+KEPT_MASKS = 16  # predictions with the masks of a segmentation network, a megabyte or so each
 KEPT_EXPLANATIONS = 64
+_Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ class Desk:
         self.engine = engine
         self._store = store
         self._runner: JobRunner[Explanation] = JobRunner()
-        self._predictions: OrderedDict[tuple[str, str, str], Prediction] = OrderedDict()
+        self._predictions: OrderedDict[_Key, Prediction] = OrderedDict()
+        self._masked: OrderedDict[_Key, Prediction] = OrderedDict()
         self._recent: OrderedDict[str, Explanation] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -58,20 +61,33 @@ class Desk:
     def waiting(self) -> int:
         return self._runner.waiting
 
-    def predict(self, model_id: str, image: Image) -> Prediction:
-        """Scores of a plane image, computed once. Raises ModelError or DataError."""
+    def rescan(self) -> None:
+        """Take up models added, changed or removed since the start."""
+        self.engine.rescan()
+        with self._lock:  # a card that was changed may score the same weights otherwise
+            self._predictions.clear()
+            self._masked.clear()
+
+    def predict(self, model_id: str, image: Image, masks: bool = False) -> Prediction:
+        """Scores of a plane image, computed once; masks only as asked for. Raises ModelError or DataError."""
         card = self.engine.cards().get(model_id)
-        key = (model_id, card.weights.sha256 if card else "", image_digest(image))
+        if card is None:
+            (prediction,) = self.engine.predict(model_id, [image], RunContext())  # which says what is wrong
+            return prediction
+        masks = masks and card.task == "segmentation"
+        key = (model_id, card.weights.sha256, image_digest(image, card.input.spec))
         with self._lock:
-            if key in self._predictions:
-                self._predictions.move_to_end(key)
-                return self._predictions[key]
+            for kept in (self._masked, self._predictions)[: 1 if masks else 2]:
+                if key in kept:
+                    kept.move_to_end(key)
+                    return kept[key]
         (prediction,) = self.engine.predict(model_id, [image], RunContext())
         with self._lock:
-            self._predictions[key] = prediction
-            while len(self._predictions) > KEPT_PREDICTIONS:
-                self._predictions.popitem(last=False)
-        return prediction
+            if masks:
+                _keep(self._masked, key, prediction, KEPT_MASKS)
+            scores = replace(prediction, masks=None)
+            _keep(self._predictions, key, scores, KEPT_PREDICTIONS)
+        return prediction if masks else scores
 
     def ask(self, request: ExplainRequest, owner: str) -> Answer:
         """The explanation if it is known, else its place in the work; the first ask starts it."""
@@ -127,3 +143,10 @@ class Desk:
             self._recent[key] = explanation
             while len(self._recent) > KEPT_EXPLANATIONS:
                 self._recent.popitem(last=False)
+
+
+def _keep(kept: OrderedDict[_Key, Prediction], key: _Key, prediction: Prediction, limit: int) -> None:
+    """Add the newest; the least recently used go."""
+    kept[key] = prediction
+    while len(kept) > limit:
+        kept.popitem(last=False)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard.cases import RESEARCH_NOTE, facts_line, middle_slice, readable
 from dashboard.jobs.desk import Answer
+from dashboard.quantities import sentence
 from dashboard.serving.types import ExplainRequest
 from dashboard.state import CaseView, Services, case_view, owner, services, uploads
 from dashboard.widgets import maps
@@ -16,7 +17,7 @@ from dashboard.widgets.method_settings import method_settings
 from dashboard.widgets.viewer.viewer import Pane, ViewerEvents, preload, viewer
 from models.card import ModelCard
 from models.errors import SightlineError
-from models.types import Case, Image, Prediction
+from models.types import Case, Image, Prediction, Region
 
 
 def page() -> None:
@@ -37,7 +38,7 @@ def page() -> None:
 
 
 def _show(case: Case, view: CaseView, found: Services) -> None:
-    card = header(case, view, dict(found.desk.engine.cards()))
+    card = header(case, view, dict(found.desk.engine.cards()), found.library.made_for(case.id))
     index = min(view.slices.get(case.id, middle_slice(case.image)), case.image.depth - 1)
     image = case.image.slice(index)
     prediction = _predict(found, card, image)
@@ -49,10 +50,15 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
     known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
     every = 0.3 if any(answer.active for answer in known.values()) else None
     preload(case.image, key="viewer")
-    st.fragment(_viewer, run_every=every)(case, index, requests, view, found, every is not None)
+    slices = card.input.slices if card is not None else 1
+    masks = maps.found_regions(prediction)
+    st.fragment(_viewer, run_every=every)(case, index, requests, view, found, slices, masks, every is not None)
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
         return
+    extent = sentence(case, prediction, target.index, index)
+    if extent:
+        st.markdown(extent)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         newly = findings_panel(card, prediction, case, target.index, f"findings-{card.id}")
@@ -70,18 +76,26 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
 
 
 def _viewer(
-    case: Case, index: int, requests: dict[str, ExplainRequest], view: CaseView, found: Services, was_active: bool
+    case: Case,
+    index: int,
+    requests: dict[str, ExplainRequest],
+    view: CaseView,
+    found: Services,
+    slices: int,
+    masks: tuple[Region, ...],
+    was_active: bool,
 ) -> None:
     """A fragment: while work is under way it alone runs again."""
     known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
     panes = [Pane("image", "Image", facts_line(case))]
-    panes += [maps.pane(method, method, answer) for method, answer in known.items()]
+    panes += [maps.pane(method, method, answer, slices=slices) for method, answer in known.items()]
     events = viewer(
         case.image,
         panes,
         key="viewer",
         slice_index=index,
         regions=case.regions,
+        found=masks,
         caption=[f"{case.title} · {facts_line(case)}", *_said(requests), RESEARCH_NOTE],
         file_name=f"{case.id}.png",
         preloaded=True,
@@ -114,7 +128,7 @@ def _predict(found: Services, card: ModelCard | None, image: Image) -> Predictio
         return None
     try:
         with st.spinner("Scoring ...", show_time=True):
-            prediction = found.desk.predict(card.id, image)
+            prediction = found.desk.predict(card.id, image, masks=True)
     except SightlineError as error:
         st.error(str(error), icon=":material/error:")
         return None

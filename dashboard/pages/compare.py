@@ -66,7 +66,8 @@ def _viewers(
                     request = requests[pane_id]
                     who = f"{sides[number].card.title}: " if mode == TWO_MODELS else ""
                     title = f"{who}{readable(request.target.label)} · {get(request.method).spec.title}"
-                    panes.append(maps.pane(pane_id, request.method, answer, title))
+                    slices = sides[number].card.input.slices
+                    panes.append(maps.pane(pane_id, request.method, answer, title, slices))
         events = viewer(
             case.image,
             panes,

@@ -2,72 +2,80 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
-from dashboard.cases import readable
-from dashboard.serving.types import Engine
+from dashboard import cards as words
+from dashboard.jobs.desk import Desk
 from dashboard.state import services
+from dashboard.widgets.model_architecture import architecture_tab
+from dashboard.widgets.model_card import card_tab
+from dashboard.widgets.model_gallery import LINK, gallery
+from dashboard.widgets.model_own import add_form, added_note, remove_button
+from dashboard.widgets.model_performance import performance_tab
+from dashboard.widgets.model_training import robustness_tab, training_tab
 from models.card import ModelCard
 from models.errors import SightlineError
+from models.evaluation import Evaluation, read_evaluation
+
+TABS = ("Card", "Performance", "Training", "Robustness", "Architecture")
 
 
 def page() -> None:
-    """One block a model, then folders that could not be used, then how to add one."""
-    engine = services().desk.engine
-    st.subheader("Models", anchor=False)
-    for card in engine.cards().values():
-        with st.container(border=True):
-            _card(engine, card)
-    for fault in engine.faults():
-        st.error(f"**{fault.name}**: {fault.message}", icon=":material/error:")
-    st.markdown(
-        "**Add your own**: put a folder with `card.toml` and its weights (`.safetensors`, or a `.pt` state dict) "
-        "somewhere, set `SIGHTLINE_MODELS` to that folder or its parent, and start Sightline again. "
-        "`docs/model-cards.md` lists the fields."
-    )
-
-
-def _card(engine: Engine, card: ModelCard) -> None:
-    st.markdown(f"#### {card.title}")
-    st.caption(f"{card.id} · version {card.version} · {card.architecture} · licence {card.licence}")
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.markdown(f"**Intended use**: {card.intended_use}")
-        kinds = ", ".join(kind.label for kind in card.input.modality)
-        st.markdown(f"**Reads**: {kinds} images at {card.input.width} x {card.input.height} pixels ({card.input.fit})")
-        st.markdown(f"**Classes**: {', '.join(readable(name) for name in card.classes)}")
-        st.markdown(f"**Trained on**: {card.training.data}. {card.training.notes}")
-        if card.limits:
-            st.markdown("**Known limits**\n" + "\n".join(f"- {limit}" for limit in card.limits))
-    with right:
-        _performance(card)
-        try:
-            with st.spinner("Trying the network ..."):
-                layers = engine.layers(card.id)
-                unsupported = engine.unsupported(card.id)
-        except SightlineError as error:
-            st.error(str(error), icon=":material/error:")
-            return
-        st.markdown("**Loads**: :material/check_circle: forward, gradient and target layers were tried")
-        st.markdown("**Target layers**: " + (", ".join(f"`{name}`" for name in layers) or "none found"))
-        for reason in unsupported.values():
-            st.caption(reason)
-    st.caption(f"Thresholds: {card.thresholds.source}. Weights sha256 {card.weights.sha256}")
-
-
-def _performance(card: ModelCard) -> None:
-    if not card.performance:
-        st.markdown("**Performance**: the card states none")
+    """All models, or the one that the address names (?model=ID)."""
+    desk = services().desk
+    wanted = st.query_params.get(LINK, "")
+    card = desk.engine.cards().get(wanted)
+    if card is not None:
+        _detail(desk, card)
         return
-    rows = [
-        {
-            "Measured": measure.metric,
-            "Value": f"{measure.value:.3f}",
-            "95 % interval": "" if measure.low is None else f"{measure.low:.3f} to {measure.high:.3f}",
-            "n": measure.n,
-            "Split": measure.split,
-        }
-        for measure in card.performance
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.subheader("Models", anchor=False)
+    if wanted:
+        st.warning(f"There is no model {wanted!r} here; these are the ones installed.", icon=":material/link_off:")
+    gallery(desk.engine)
+    st.divider()
+    add_form(desk)
+
+
+def _detail(desk: Desk, card: ModelCard) -> None:
+    st.button("All models", icon=":material/arrow_back:", type="tertiary", on_click=_close, key="all-models")
+    added_note()
+    title, actions = st.columns([5, 1], vertical_alignment="center")
+    title.subheader(card.title, anchor=False)
+    with actions:
+        remove_button(desk, card)
+    facts = [card.id, f"version {card.version}", words.modalities(card), words.task(card), words.licence(card.licence)]
+    st.caption(f"{words.icon(card)} " + " · ".join(facts))
+    tabs = dict(zip(TABS, st.tabs(TABS, key=f"tabs-{card.id}", on_change="rerun"), strict=True))
+    for name, tab in tabs.items():
+        if tab.open:  # the others wait: one of them loads the network
+            with tab:
+                _tab(desk, card, name)
+
+
+def _tab(desk: Desk, card: ModelCard, name: str) -> None:
+    try:
+        if name == "Card":
+            card_tab(card)
+        elif name == "Performance":
+            performance_tab(card, _evaluation(card))
+        elif name == "Training":
+            training_tab(card, _evaluation(card))
+        elif name == "Robustness":
+            robustness_tab(card)
+        else:
+            architecture_tab(desk.engine, card)
+    except SightlineError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def _evaluation(card: ModelCard) -> Evaluation | None:
+    """The figures stored beside the card; a file that is wrong is said, and counts as none."""
+    try:
+        return read_evaluation(card.folder)
+    except SightlineError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _close() -> None:
+    st.query_params.pop(LINK, None)

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image as PILImage
 
 from dashboard.serving.types import Explanation
-from explainers.project import input_to_image
 from explainers.reduce import reduce_channels, robust_scale
+from models.project import input_to_image
 from models.types import Case, FloatArray, Geometry, Image, Prediction
 
 OVERLAY_OPACITY = 0.55
@@ -45,10 +45,24 @@ def on_image(explanation: Explanation) -> FloatArray:
 
 
 def nifti_bytes(explanation: Explanation, geometry: Geometry) -> bytes:
-    """The map on the image grid as gzipped NIfTI with the image's geometry (LPS turned to RAS)."""
-    plane = on_image(explanation).T[:, :, None]  # (column, row, slice)
-    affine = _LPS_TO_RAS @ geometry.affine
-    return gzip.compress(nib.Nifti1Image(plane, affine).to_bytes(), mtime=0)
+    """The map on the image grid as gzipped NIfTI with the image's geometry."""
+    return plane_nifti(on_image(explanation), geometry)
+
+
+def plane_nifti(values: FloatArray, geometry: Geometry) -> bytes:
+    """An (H, W) float32 plane as gzipped NIfTI (LPS turned to RAS), the same bytes each time."""
+    plane = values.T[:, :, None]  # (column, row, slice)
+    return gzip.compress(nib.Nifti1Image(plane, _LPS_TO_RAS @ geometry.affine).to_bytes(), mtime=0)
+
+
+def mask_file(values: FloatArray, geometry: Geometry | None) -> tuple[str, bytes]:
+    """Ending and content of a file with (H, W) probabilities: NIfTI where the image has a geometry, else an 8-bit
+    PNG of the probability times 255."""
+    if geometry is not None:
+        return ".nii.gz", plane_nifti(values, geometry)
+    buffer = BytesIO()
+    PILImage.fromarray((values * 255).round().astype(np.uint8)).save(buffer, format="PNG")
+    return ".png", buffer.getvalue()
 
 
 def overlay_png(image: Image, explanation: Explanation) -> bytes:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import torch
 
-from dashboard.serving.types import ExplainRequest, Explanation, Health, ModelFault, image_digest, request_key
+from dashboard.serving.types import (
+    ExplainRequest,
+    Explanation,
+    Health,
+    LoadState,
+    ModelFault,
+    image_digest,
+    request_key,
+)
 from explainers import EXPLAINERS
 from explainers.layers import candidate_layers
 from explainers.types import ParamValue
@@ -19,6 +27,7 @@ from models.card import ModelCard, find_cards
 from models.context import RunContext
 from models.errors import ExplainError, ModelError, SightlineError
 from models.handle import ModelHandle
+from models.inspect import Inspection, inspect
 from models.types import Image, Prediction
 
 
@@ -32,11 +41,19 @@ class _Loaded:
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """The card's target layers first, then other candidates."""
-        card = self.scoring.card
-        probe = torch.zeros(1, card.input.channels, card.input.height, card.input.width, device=self.scoring.device)
         with self.scoring.exclusive(RunContext()) as module:
-            found = [layer.name for layer in candidate_layers(module, probe)]
-        return tuple(dict.fromkeys([*card.target_layers, *found]))
+            found = [layer.name for layer in candidate_layers(module, self._probe)]
+        return tuple(dict.fromkeys([*self.scoring.card.target_layers, *found]))
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        with self.scoring.exclusive(RunContext()) as module:
+            return inspect(module, self._probe)
+
+    @property
+    def _probe(self) -> torch.Tensor:
+        size = self.scoring.card.input
+        return torch.zeros(1, size.channels, size.height, size.width, device=self.scoring.device)
 
     @property
     def default_layer(self) -> str:
@@ -60,19 +77,38 @@ class LocalEngine:
     """
 
     def __init__(self, folders: Sequence[Path], device: str = "cpu") -> None:
-        self._cards, wrong = find_cards(folders)
-        self._faults = {name: ModelFault(name, message) for name, message in wrong.items()}
+        self._folders = tuple(folders)
         self._device = device
+        self._cards: dict[str, ModelCard] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._broken: dict[str, SightlineError] = {}
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
+        self.rescan()
+
+    def rescan(self) -> None:
+        cards, wrong = find_cards(self._folders)
+        with self._lock:
+            for name, card in self._cards.items():
+                if cards.get(name) != card:
+                    self._loaded.pop(name, None)
+            self._broken.clear()
+            self._cards = cards
+            self._faults = {name: ModelFault(name, message) for name, message in wrong.items()}
 
     def cards(self) -> Mapping[str, ModelCard]:
         return dict(self._cards)
 
     def faults(self) -> tuple[ModelFault, ...]:
         return tuple(self._faults.values())
+
+    def state(self, model_id: str) -> LoadState:
+        if model_id in self._broken:
+            return "failed"
+        return "loaded" if model_id in self._loaded else "on disk"
+
+    def inspect(self, model_id: str) -> Inspection:
+        return self._model(model_id).inspection
 
     def layers(self, model_id: str) -> tuple[str, ...]:
         return self._model(model_id).layers
@@ -121,7 +157,8 @@ class LocalEngine:
         with loading:  # another model can be loaded or used meanwhile
             if model_id in self._broken:
                 raise self._broken[model_id]
-            if model_id not in self._loaded:
+            known = self._loaded.get(model_id)
+            if known is None or known.scoring.card != card:  # changed while it was being loaded
                 try:
                     self._loaded[model_id] = _Loaded(card, self._device)
                 except SightlineError as error:
@@ -141,7 +178,7 @@ class LocalEngine:
             "model": card.id,
             "model version": card.version,
             "weights sha256": card.weights.sha256,
-            "image sha256": image_digest(request.image),
+            "image sha256": image_digest(request.image, card.input.spec),
             "device": self._device,
             "torch": version("torch"),
             "captum": version("captum"),

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from explainers.types import Attribution, ParamValue
 from models.card import ModelCard
 from models.context import RunContext
-from models.types import Image, Prediction, Target
+from models.inspect import Inspection
+from models.preprocess import InputSpec, stack
+from models.types import FloatArray, Image, Prediction, Target
 
-CODE_VERSION = "1"  # raise when a method's numbers change: stored results of older code are then not found
+CODE_VERSION = "2"  # raise when a method's numbers change: stored results of older code are then not found
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,9 @@ class ModelFault:
     message: str
 
 
+LoadState = Literal["on disk", "loaded", "failed"]
+
+
 @dataclass(frozen=True)
 class Health:
     """What the page says of the engine."""
@@ -73,6 +78,14 @@ class Engine(Protocol):
     def cards(self) -> Mapping[str, ModelCard]: ...
 
     def faults(self) -> tuple[ModelFault, ...]: ...
+
+    def rescan(self) -> None:
+        """Look through the model folders again: one added is found, one removed or changed is let go."""
+        ...
+
+    def state(self, model_id: str) -> LoadState: ...
+
+    def inspect(self, model_id: str) -> Inspection: ...
 
     def layers(self, model_id: str) -> tuple[str, ...]: ...
 
@@ -91,26 +104,29 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-_digests: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+_digests: WeakKeyDictionary[Image, dict[tuple[int, float], str]] = WeakKeyDictionary()
 
 
-def image_digest(image: Image) -> str:
+def image_digest(image: Image, spec: InputSpec) -> str:
     """SHA-256 of everything of an image that a network can see: values, default window, pixel shape, polarity.
 
-    An image is immutable, so each object is hashed once.
+    For a network of several slices the values include the neighbours. An image is immutable, so each object is
+    hashed once.
     """
-    found = _digests.get(image)
-    if found is None:
-        found = _digests[image] = _digest(image)
-    return found
+    known = _digests.setdefault(image, {})
+    sees = (spec.slices, spec.slice_step_mm if spec.slices > 1 else 0.0)
+    if sees not in known:
+        known[sees] = _digest(image, stack(image, spec))
+    return known[sees]
 
 
-def _digest(image: Image) -> str:
+def _digest(image: Image, values: FloatArray) -> str:
     window = image.windows[0]
-    facts = [image.unit, str(image.modality), image.inverted, image.plane_spacing, image.values.shape]
+    facts: list[Any] = [image.unit, str(image.modality), image.inverted]
+    facts += [image.geometry is None, image.plane_spacing, values.shape]
     facts += [window.center, window.width, window.shape, window.table]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    digest.update(np.ascontiguousarray(image.values).data)
+    digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 
 
@@ -119,7 +135,7 @@ def request_key(request: ExplainRequest, card: ModelCard, params: Mapping[str, P
     target = request.target
     facts: dict[str, Any] = {
         "code": CODE_VERSION,
-        "image": image_digest(request.image),
+        "image": image_digest(request.image, card.input.spec),
         "weights": card.weights.sha256,
         "architecture": [card.architecture, dict(card.architecture_args)],
         "input": card.input_digest,

@@ -16,9 +16,10 @@ NO_MODEL = "No model"
 MOST_METHODS = 5
 
 
-def header(case: Case, view: CaseView, cards: dict[str, ModelCard]) -> ModelCard | None:
-    """Title, model and methods; returns the chosen model."""
-    reading = reading_model(case, cards, view.preferred_model)
+def header(case: Case, view: CaseView, cards: dict[str, ModelCard], made_for: str) -> ModelCard | None:
+    """Title, model and methods; returns the chosen model, at first the one that the case is made for."""
+    likely = view.chosen_models.get(made_for, made_for)
+    reading = reading_model(case, cards, likely if likely in cards else view.preferred_model)
     if view.model_id not in (NO_MODEL, *cards):
         view.model_id = reading.id if reading else NO_MODEL
     title, model, methods = st.columns([5, 4, 7], vertical_alignment="bottom", gap="medium")
@@ -32,7 +33,7 @@ def header(case: Case, view: CaseView, cards: dict[str, ModelCard]) -> ModelCard
         format_func=lambda name: cards[name].title if name in cards else name,
     )
     if chosen != view.model_id:
-        view.choose_model(chosen)
+        view.choose_model(chosen, made_for)
     specs = sorted((explainer.spec for explainer in EXPLAINERS), key=lambda spec: spec.order)
     titles = {spec.id: spec.title for spec in specs}
     picked = methods.multiselect(

@@ -46,7 +46,7 @@ def choose_sides(found: Services, cards: dict[str, ModelCard], titles: dict[str,
     left_id = first.selectbox("Case", ids, index=ids.index(start), format_func=titles.__getitem__, key="compare-left")
     left = find_case(found.library, uploads(), left_id)
     names = {card.id: card.title for card in cards.values()}
-    reading = reading_model(left, cards)
+    reading = reading_model(left, cards, found.library.made_for(left.id))
     order = sorted(cards, key=lambda name: reading is not None and name != reading.id)
     if mode == TWO_MODELS:
         one = second.selectbox("Model", order, format_func=names.__getitem__, key="compare-model-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
+from dashboard.cases import readable
 from dashboard.jobs.desk import Answer, Desk
 from dashboard.serving.types import ExplainRequest, Explanation
 from dashboard.widgets.viewer.packing import MapLayer
@@ -11,8 +12,10 @@ from dashboard.widgets.viewer.viewer import Pane, ViewerEvents
 from explainers import get
 from explainers.reduce import reduce_channels
 from models.errors import SightlineError
+from models.types import Prediction, Region
 
 _layers: WeakKeyDictionary[Explanation, MapLayer] = WeakKeyDictionary()
+_found: WeakKeyDictionary[Prediction, tuple[Region, ...]] = WeakKeyDictionary()
 COMPLETENESS_LIMIT = 0.05  # above it integrated gradients have visibly not added up
 
 
@@ -53,14 +56,17 @@ def react(events: ViewerEvents, known: dict[str, Answer], stopped: set[str], des
     return False
 
 
-def pane(pane_id: str, method: str, answer: Answer, title: str = "") -> Pane:
-    """One method's answer as a pane."""
+def pane(pane_id: str, method: str, answer: Answer, title: str = "", slices: int = 1) -> Pane:
+    """One method's answer as a pane; ``slices`` is how many the network is shown at once."""
     heading = title or get(method).spec.title
     if answer.explanation is None:
         status = "queued" if answer.state == "done" else answer.state
         return Pane(pane_id, heading, status=status, progress=answer.progress, message=answer.message)
     attribution = answer.explanation.attribution
     note, tone = f"{attribution.runtime_s:.2f} s", "plain"
+    if slices > 1:
+        summed = attribution.values.shape[0] == slices
+        note = f"{f'{slices} slices summed' if summed else f'one map for {slices} slices'} · {note}"
     error = attribution.completeness_error
     if error is not None:
         weak = abs(error) > COMPLETENESS_LIMIT
@@ -96,4 +102,16 @@ def layer(explanation: Explanation) -> MapLayer:
             reduce_channels(attribution.values), explanation.grid_to_image, attribution.signed, attribution.unit
         )
         _layers[explanation] = known
+    return known
+
+
+def found_regions(prediction: Prediction | None) -> tuple[Region, ...]:
+    """What a segmentation network found, as outlines; the same objects each time, so that they are packed once."""
+    if prediction is None or prediction.found is None:
+        return ()
+    known = _found.get(prediction)
+    if known is None:
+        masks = zip(prediction.classes, prediction.found, strict=True)
+        known = tuple(Region(f"{readable(name)} (model)", mask) for name, mask in masks if mask.any())
+        _found[prediction] = known
     return known

@@ -19,6 +19,7 @@ _STYLE = """<style>
 [data-testid="stMultiSelectTagsContainer"] [data-tag] {
   background: color-mix(in srgb, currentColor 14%, transparent); color: inherit; }
 [data-testid="stMultiSelectTagsContainer"] [data-tag] * { color: inherit; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 .sightline-footer { display: flex; justify-content: space-between; gap: 1rem; margin: 0; opacity: 0.8; font-size: 0.8125rem; }
 </style>"""
 

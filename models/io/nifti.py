@@ -150,7 +150,8 @@ def _meaning(values: FloatArray, options: Options) -> tuple[Unit, Modality, tupl
     sample = values.reshape(-1)[:: max(1, values.size // 100_000)]
     low, high = float(values.min()), float(values.max())
     whole = float(np.mean(sample == np.rint(sample)))
-    if -5000 <= low <= -900 and 0 < high <= 40_000 and whole > 0.99:
+    # A patch from inside a lung holds no air outside the body, so the lowest value may be far above -1000.
+    if -5000 <= low <= -500 and high <= 40_000 and whole > 0.99:
         return "HU", Modality.CT, ("Taken for CT in HU because of its values; NIfTI does not say.",)
     return "stored value", Modality.UNKNOWN, ()
 

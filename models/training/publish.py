@@ -1,14 +1,17 @@
-"""A trained network becomes a model folder: weights, calibration, thresholds, novelty, evaluation, card.
+"""A trained network becomes a model folder: weights, calibration, operating points, evaluation, card.
 
-Everything is measured through the code that serves the model, on the fp16 weights that are shipped. Calibration and
-thresholds come from the validation part; the test part is read once, at the end.
+Everything is measured through the code that serves the model, on the fp16 weights that ship. Calibration and
+operating points come from the validation part; the test part is read once, at the end. The folder is only written
+when all of it is done.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+import tempfile
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,156 +19,173 @@ import numpy as np
 import pandas as pd
 import tomli_w
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
-from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from torch import nn
 
-from models.card import ModelCard, read_card
-from models.context import RunContext
+from models.card import CARD_FILE, CalibrationTable, Measure, ModelCard, read_card
+from models.errors import ModelError
+from models.evaluation import METRICS_FILE
 from models.handle import ModelHandle
 from models.novelty import NoveltyModel
-from models.types import FloatArray, Image
+from models.training.calibrate import Candidate, calibrate, quality, report
+from models.training.evaluate import AS_PUBLISHED, FOLDER, TEST, VALIDATION, Evaluation, evaluate_with
+from models.training.half import KEPT, HalfPrecision, compare, refuse, save_weights
+from models.training.leaks import check_splits, show
+from models.training.masks import drawn_pixels
+from models.training.metadata import with_and_without
+from models.training.operating import operating_points
+from models.training.recipe import Recipe
+from models.training.robustness import robustness
+from models.training.scoring import Scored, probabilities, rows_of, score
+from models.training.tables import long_table, widen, write_table
+from models.training.unusual import unusual
 from models.weights import sha256_of
 
-REPLICATES = 1000
-FEW = 10  # positives below which a class is not estimated
+WEIGHTS, NOVELTY, HISTORY = "weights.safetensors", "novelty.safetensors", "history.csv"
+REFERENCE = 2000  # training images behind the feature statistics
+PIXELS = 200_000
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One split: images, (n, K) labels in {0, 1}, and the group (patient, lesion) of each image."""
+def release(recipe: Recipe, data: Path, run: Path, folder: Path) -> ModelCard:
+    """Make the model folder of a training.
 
-    name: str
-    ids: Sequence[str]
-    images: Sequence[Image]
-    labels: FloatArray
-    groups: Sequence[str]
+    Args:
+        run: the training's folder with ``best.pt``, ``history.csv``, ``training.json`` and, where losses were
+            compared, ``losses.json``.
+        folder: receives ``card.toml``, weights, feature statistics, history and ``evaluation/``.
+
+    Raises:
+        DataError: a group or an image is in two parts.
+        ModelError: the training is not complete, the weights are too large, or fp16 changes the scores.
+    """
+    module, fields = _trained(recipe, run)
+    show(check_splits(recipe, data))
+    with tempfile.TemporaryDirectory() as name:
+        draft = Path(name) / recipe.id
+        (draft / FOLDER).mkdir(parents=True)
+        shutil.copyfile(run / HISTORY, draft / HISTORY)
+        card, validation, candidates, half = _fitted(recipe, data, module, fields, draft)
+        scores = probabilities(card, validation.logits)
+        points = operating_points(card, scores, validation.labels, validation.groups)
+
+        handle = ModelHandle.load(card)
+        reference = score(handle, recipe, data, rows_of(recipe, data, "train", REFERENCE), "training part")
+        novelty = NoveltyModel.fit(reference.features, validation.features)
+        save_file(novelty.to_tensors(), draft / NOVELTY)
+        calibrated = {
+            "calibration": card.calibration.model_dump(),
+            "thresholds": points.model_dump(),
+            "weights": card.weights.model_dump(),
+            "novelty": _pinned(draft / NOVELTY),
+        }
+        handle = ModelHandle.load(_write(draft, fields | calibrated))
+
+        found = evaluate_with(handle, recipe, data)
+        strange = unusual(handle, novelty, validation, found.scored, recipe, data)
+        sturdy = robustness(handle, recipe, data)
+        extra: list[Measure] = []
+        if recipe.metadata is not None:
+            tables = [
+                widen(table, card.classes) for table in (long_table(recipe, handle.card, validation), found.table)
+            ]
+            extra = with_and_without(tables[0], tables[1], *recipe.metadata)
+        measured = {
+            "performance": [one.model_dump(exclude_none=True) for one in (*found.measures, *extra) if _in_card(one)],
+            "unusual": strange.model_dump(),
+            "robustness": [one.model_dump() for one in sturdy],
+        }
+        _write(draft, fields | calibrated | measured)
+        write_table(found.table, draft / FOLDER / TEST)
+        write_table(long_table(recipe, handle.card, validation), draft / FOLDER / VALIDATION)
+        metrics = found.metrics | {
+            "calibration": _calibration_report(handle.card, found, candidates),
+            "fp16": asdict(half),
+            "metadata": [one.model_dump() for one in extra],
+        }
+        text = json.dumps(metrics, indent=1, allow_nan=False)
+        (draft / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+        shutil.copytree(draft, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    return read_card(folder)
 
 
-def publish(folder: Path, fields: dict[str, Any], module: nn.Module, train: Part, val: Part, test: Part) -> ModelCard:
-    """Write the model folder; ``fields`` is the card without what is computed here."""
-    (folder / "evaluation").mkdir(parents=True, exist_ok=True)
-    halves = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in module.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file({name: value.contiguous() for name, value in halves.items()}, folder / "weights.safetensors")
-    card = _write(folder, fields | {"weights": _pinned(folder / "weights.safetensors")})
-    handle = ModelHandle.load(card)
+def add_losses(folder: Path, losses: list[dict[str, Any]]) -> ModelCard:
+    """Put a comparison of losses into the card of a released model."""
+    fields = tomllib.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    return _write(folder, fields | {"losses": losses})
 
-    logits, features = _outputs(handle, val)
-    _, training_features = _outputs(handle, train)
-    novelty = NoveltyModel.fit(training_features, features)
-    save_file(novelty.to_tensors(), folder / "novelty.safetensors")
-    extra: dict[str, Any] = {
-        "novelty": _pinned(folder / "novelty.safetensors"),
-        "calibration": _calibration(card, logits, val),
-    }
-    card = _write(folder, fields | {"weights": card.weights.model_dump()} | extra)
-    extra["thresholds"] = _thresholds(card, card.probabilities(logits), val)
 
-    logits, _ = _outputs(handle, test)
-    measures = _measures(card, card.probabilities(logits), test)
-    table = pd.DataFrame({"image": list(test.ids), "group": list(test.groups)})
-    for k, name in enumerate(card.classes):
-        table[f"score_{name}"] = card.probabilities(logits)[:, k]
-        table[f"label_{name}"] = test.labels[:, k].astype(np.int8)
-    table.to_parquet(folder / "evaluation" / "test.parquet", index=False)
-    (folder / "evaluation" / "metrics.json").write_text(json.dumps(measures, indent=1) + "\n", encoding="utf-8")
-    shown = [measure for measure in measures if measure["metric"].startswith(("macro", "balanced", "accuracy"))]
-    return _write(folder, fields | {"weights": card.weights.model_dump(), "performance": shown} | extra)
+def _trained(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of the best epoch, and the card's fields that are known before measuring."""
+    try:
+        state = torch.load(run / "best.pt", map_location="cpu", weights_only=True)
+        facts = json.loads((run / "training.json").read_text(encoding="utf-8"))
+        pd.read_csv(run / HISTORY)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The training of {recipe.id} is not complete ({error}); run the recipe to its end.") from None
+    losses = run / "losses.json"
+    module = recipe.build()
+    try:
+        module.load_state_dict(state)
+    except RuntimeError:
+        raise ModelError(
+            f"{run.name}/best.pt does not fit the network of recipe {recipe.id}; train it again."
+        ) from None
+    fields = dict(recipe.card)
+    fields["training"] = dict(fields["training"]) | facts | {"history": HISTORY}
+    if losses.is_file():
+        fields["losses"] = json.loads(losses.read_text(encoding="utf-8"))
+    return module.eval(), fields
+
+
+def _fitted(
+    recipe: Recipe, data: Path, module: nn.Module, fields: dict[str, Any], draft: Path
+) -> tuple[ModelCard, Scored, tuple[Candidate, ...], HalfPrecision]:
+    """The calibrated card of the weights that ship, their validation part, and what was tried and compared."""
+    full: Scored | None = None
+    for kept in KEPT:
+        save_weights(module, draft / WEIGHTS, kept)
+        card = _write(draft, fields | {"weights": _pinned(draft / WEIGHTS)})
+        rows = rows_of(recipe, data, "val")
+        full = full or score(ModelHandle(card, module), recipe, data, rows, "validation part, fp32")
+        validation = score(ModelHandle.load(card), recipe, data, rows, "validation part")
+        table, candidates = _calibration(card, validation)
+        card = card.model_copy(update={"calibration": table})
+        half = compare(card, validation, full, kept)
+        if half.holds:
+            return card, validation, candidates, half
+    raise refuse(card, half)
+
+
+def _calibration(card: ModelCard, validation: Scored) -> tuple[CalibrationTable, tuple[Candidate, ...]]:
+    source = f"validation part, n = {len(validation.rows)}"
+    if validation.pixels is None:
+        return calibrate(validation.logits, validation.labels, validation.groups, card.exclusive, source)
+    logits, truth, image = drawn_pixels(validation.pixels, PIXELS)
+    return calibrate(logits, truth, validation.groups[image], False, f"{len(logits)} pixels of the {source}")
+
+
+def _calibration_report(card: ModelCard, evaluation: Evaluation, candidates: tuple[Candidate, ...]) -> dict[str, Any]:
+    scored = evaluation.scored
+    logits, truth = (scored.logits, scored.labels) if scored.pixels is None else drawn_pixels(scored.pixels, PIXELS)[:2]
+    before, after = (
+        quality(probabilities(card, logits, raw).astype(np.float64), truth.astype(np.float64), card.exclusive)
+        for raw in (True, False)
+    )
+    unit = "image and class" if scored.pixels is None else "pixel"
+    return {"method": card.calibration.method, "unit": unit} | report(candidates, before, after)
+
+
+def _in_card(measure: Measure) -> bool:
+    """The card holds what a reader asks for first; all the rest is in ``metrics.json``."""
+    if measure.subgroup:
+        return False
+    return not measure.subject or measure.metric not in ("AUPRC", "PPV", "NPV") or measure.split == AS_PUBLISHED
 
 
 def _write(folder: Path, fields: dict[str, Any]) -> ModelCard:
-    (folder / "card.toml").write_text(tomli_w.dumps(fields), encoding="utf-8")
+    (folder / CARD_FILE).write_text(tomli_w.dumps(fields), encoding="utf-8")
     return read_card(folder)
 
 
 def _pinned(path: Path) -> dict[str, str]:
     return {"file": path.name, "sha256": sha256_of(path)}
-
-
-def _outputs(handle: ModelHandle, part: Part, batch_size: int = 16) -> tuple[FloatArray, FloatArray]:
-    rows = []
-    for start in range(0, len(part.images), batch_size):
-        batch = torch.cat([handle.prepare(image).tensor for image in part.images[start : start + batch_size]])
-        rows.append(handle.run(batch, RunContext()))
-    return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
-
-
-def _calibration(card: ModelCard, logits: FloatArray, part: Part) -> dict[str, Any]:
-    """Temperature for exclusive classes (Guo et al. 2017), one Platt line for all findings otherwise."""
-    source = f"fitted on the {part.name} part, n = {len(part.images)}"
-    if card.exclusive:
-        truth = part.labels.argmax(1)
-
-        def loss(log_scale: NDArray[np.float64]) -> float:
-            scaled = torch.from_numpy(logits * np.exp(log_scale[0]))
-            return float(torch.nn.functional.cross_entropy(scaled, torch.from_numpy(truth)))
-
-        scale = float(np.exp(minimize(loss, np.zeros(1), method="Nelder-Mead").x[0]))
-        return {"method": "temperature", "scale": round(scale, 4), "offset": 0.0, "source": source}
-    line = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), part.labels.ravel())
-    scale, offset = float(line.coef_[0, 0]), float(line.intercept_[0])
-    return {"method": "platt", "scale": round(scale, 4), "offset": round(offset, 4), "source": source}
-
-
-def _thresholds(card: ModelCard, scores: FloatArray, part: Part) -> dict[str, Any]:
-    """Youden's index where there are enough positives, else specificity 0.95."""
-    values, few = {}, []
-    for k, name in enumerate(card.classes):
-        truth = part.labels[:, k]
-        if truth.sum() >= FEW:
-            false_rate, true_rate, cuts = roc_curve(truth, scores[:, k])
-            values[name] = round(float(np.clip(cuts[np.argmax(true_rate - false_rate)], 0, 1)), 4)
-        else:
-            few.append(name)
-            values[name] = round(float(np.quantile(scores[truth == 0, k], 0.95)), 4)
-    rest = f"; too few positives for {', '.join(few)}: specificity 0.95 there" if few else ""
-    return {"values": values, "source": f"largest Youden index on the {part.name} part, n = {len(part.images)}{rest}"}
-
-
-def _measures(card: ModelCard, scores: FloatArray, part: Part) -> list[dict[str, Any]]:
-    """AUROC per class and macro, and for exclusive classes accuracy and balanced accuracy, with 95 % intervals
-    from resampling groups."""
-    labels = part.labels
-    kept = [k for k in range(len(card.classes)) if FEW * 2 <= labels[:, k].sum() < len(labels)]
-
-    def figures(rows: NDArray[np.int64]) -> dict[str, float]:
-        truth, score = labels[rows], scores[rows]
-        alive = [k for k in kept if 0 < truth[:, k].sum() < len(truth)]
-        found = {f"AUROC {card.classes[k]}": float(roc_auc_score(truth[:, k], score[:, k])) for k in alive}
-        found = {
-            f"macro AUROC ({len(kept)} classes with at least {FEW * 2} positives)": float(np.mean(list(found.values())))
-        } | found
-        if card.exclusive:
-            top = score.argmax(1)
-            found["accuracy"] = float((top == truth.argmax(1)).mean())
-            found["balanced accuracy"] = float(balanced_accuracy_score(truth.argmax(1), top))
-        return found
-
-    names, group = np.unique(np.asarray(part.groups), return_inverse=True)
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-    rng = np.random.default_rng(0)
-    replicates = pd.DataFrame(
-        [
-            figures(np.concatenate([members[g] for g in rng.integers(0, len(names), len(names))]))
-            for _ in range(REPLICATES)
-        ]
-    )
-    exact = figures(np.arange(len(labels)))
-    return [
-        {
-            "metric": metric,
-            "value": round(value, 4),
-            "low": round(float(replicates[metric].quantile(0.025)), 4),
-            "high": round(float(replicates[metric].quantile(0.975)), 4),
-            "n": len(labels),
-            "split": part.name,
-        }
-        for metric, value in exact.items()
-    ]

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+PARTS = ("train", "val", "test")
+SHARES = (0.7, 0.1, 0.2)
+
 
 def split_groups(
-    groups: Sequence[str], strata: Sequence[str], shares: tuple[float, float, float] = (0.7, 0.1, 0.2), seed: int = 0
+    groups: Sequence[str], strata: Sequence[str], shares: tuple[float, float, float] = SHARES, seed: int = 0
 ) -> NDArray[np.str_]:
     """(n,) of "train", "val", "test": whole groups, in these shares of the groups of each stratum."""
     group, first = np.unique(np.asarray(groups), return_index=True)
@@ -23,3 +26,9 @@ def split_groups(
         part[members[ends[0] : ends[1]]] = "val"
         part[members[ends[1] :]] = "test"
     return part[np.searchsorted(group, np.asarray(groups))]
+
+
+def blocks(count: int, shares: tuple[float, float, float] = SHARES) -> list[str]:
+    """The part of each of ``count`` ordered items, in contiguous blocks of these shares."""
+    ends = np.round(np.cumsum(shares) * count).astype(int)
+    return [PARTS[int(np.searchsorted(ends, place, side="right"))] for place in range(count)]

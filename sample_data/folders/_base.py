@@ -22,6 +22,7 @@ class FolderSet:
     Attributes:
         folder: below the data folder.
         list_entries: (its folder, the set) to entries, without decoding an image.
+        model: id of the model made for the set; the system's own if not given.
     """
 
     id: str
@@ -32,6 +33,7 @@ class FolderSet:
     licence: str
     citation: str
     list_entries: Callable[[Path, FolderSet], tuple[SampleEntry, ...]]
+    model: str = ""
 
     def entries(self, data: Path) -> tuple[SampleEntry, ...]:
         """The cases offered, none where the folder is absent."""
@@ -57,6 +59,7 @@ class FolderSet:
             citation=self.citation,
             load=load,
             labels=labels or {},
+            model=self.model,
             attributes={name: text for name, text in (attributes or {}).items() if text},
         )
 

@@ -60,5 +60,6 @@ FOLDER_SETS.register(
         "CC BY 3.0",
         "Armato et al., Medical Physics 2011, doi:10.1118/1.3528204; The Cancer Imaging Archive",
         _entries,
+        "lung-nodule",
     ),
 )

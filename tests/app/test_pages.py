@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,10 @@ def test_a_link_to_an_unknown_case_is_one_sentence() -> None:
     assert "no-such-case" in test.error[0].value
 
 
-def test_an_image_no_model_reads_is_shown_without_findings() -> None:
+def test_an_image_no_model_reads_is_shown_without_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "chest-xray-14").symlink_to(ROOT / "models" / "zoo" / "chest-xray-14")
+    monkeypatch.setattr("dashboard.settings.ZOO", tmp_path / "zoo")
     test = opened(case="phantom-brain-ring")
     assert test.selectbox[0].value == "No model"
     assert "No installed model reads MR images" in test.info[0].value
@@ -93,6 +96,50 @@ def test_an_upload_is_found_again_after_a_reload() -> None:
     assert opened(case=case.id).subheader[0].value == "X-ray 012345"
     gone = opened(case="upload-ffffffffffff")
     assert "Drop the file again" in gone.error[0].value
+
+
+@pytest.fixture
+def own_models(segmenter: Callable[..., Path], nodule_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_MODELS", str(segmenter(thresholds={"default": 0.01}).parent))
+
+
+@pytest.mark.usefixtures("own_models")
+def test_what_a_segmentation_model_found_is_told_with_units_and_compared_with_the_reference() -> None:
+    test = opened(case="phantom-pneumonia-slice", model="segmenter", finding="Infection")
+    line = next(said.value for said in test.markdown if said.value.startswith("Infection: "))
+    case, desk = services().library.case("phantom-pneumonia-slice"), services().desk
+    found = desk.predict("segmenter", case.image, masks=True).found[0]
+    column_mm, row_mm = case.image.plane_spacing
+    assert f"{found.sum() * column_mm * row_mm / 100:.1f} cm²" in line
+    assert f"{100 * found.mean():.1f} % of the slice" in line
+    truth = next(region.mask for region in case.regions if region.name.casefold() == "infection")
+    overlap = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert f"Dice {overlap:.2f} against the reference" in line
+
+
+@pytest.mark.usefixtures("own_models")
+def test_a_model_that_cannot_be_shown_an_image_says_why_and_shows_the_image() -> None:
+    image = Image(np.full((1, 64, 64), 0.5, np.float32), "unit interval", Modality.CT)
+    case = Case("upload-00112233aabb", "CT 001122", image, Provenance("uploaded file", "0" * 64, "raster"))
+    services().library.keep(case)
+    test = opened(case=case.id, model="nodule")
+    assert [error.value for error in test.error] == [
+        "This model needs the pixel spacing in mm, which this image does not give; use DICOM or NIfTI."
+    ]
+    assert test.subheader[0].value == "CT 001122"
+
+
+@pytest.mark.usefixtures("own_models")
+def test_a_choice_of_model_holds_for_cases_of_the_same_kind() -> None:
+    test = opened(case="phantom-lung-nodule")
+    test.selectbox[0].set_value("nodule").run()
+    view = test.session_state["case_view"]
+    view.methods = ()  # what is shown of them does not matter here
+    for case, expected in (("phantom-skin-hair", "skin-lesion-7"), ("phantom-lung-spiculated", "nodule")):
+        view.open(case)
+        test.run()
+        assert not test.exception
+        assert test.selectbox[0].value == expected
 
 
 def test_explanations_arrive_and_are_found_again() -> None:

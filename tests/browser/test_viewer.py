@@ -291,6 +291,35 @@ def test_python_follows_the_slice_without_pulling_it_back(page: Page, serve: Ser
     assert number(viewer, "slice") == 0
 
 
+def test_a_models_mask_is_dashed_on_its_slice_and_the_reference_is_not(page: Page, serve: Serve) -> None:
+    viewer = open_scene(page, serve, "volume", "&found")
+
+    def along(row: float, first: int, last: int) -> list[list[int]]:
+        ends = [at_fit(page, "image", column, row, (128, 128)) for column in (first, last)]
+        return [colour(page, "image", x, ends[0][1]) for x in range(round(ends[0][0]), round(ends[1][0]))]
+
+    def whites_and_darks() -> tuple[float, float]:
+        drawn = along(79.5, 57, 78)  # the upper edge, on a part of the image that is white
+        bright = [min(pixel) > 180 for pixel in drawn]
+        dark = [max(pixel) < 140 for pixel in drawn]
+        return sum(bright) / len(drawn), sum(dark) / len(drawn)
+
+    white, dark = whites_and_darks()
+    assert 0.3 < white < 0.8
+    assert 0.2 < dark < 0.7
+    cyan = [pixel[2] > 150 > pixel[0] for pixel in along(49.5, 44, 58)]
+    assert sum(cyan) > 0.9 * len(cyan)
+    page.get_by_test_id("control-found").click()
+    settle(page)
+    assert whites_and_darks() == (1, 0)
+    cyan = [pixel[2] > 150 > pixel[0] for pixel in along(49.5, 44, 58)]
+    assert sum(cyan) > 0.9 * len(cyan), "the reference has a button of its own"
+    page.get_by_test_id("control-found").click()
+    viewer.press("ArrowDown")
+    settle(page)
+    assert whites_and_darks() == (1, 0)
+
+
 def test_click_returns_the_pixel(page: Page, serve: Serve) -> None:
     open_scene(page, serve, "photo", "&pick")
     x, y = at_fit(page, "block", 100, 20, (120, 90))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from dashboard.__main__ import app
 from models.card import read_card
 from models.handle import ModelHandle
 from models.io import read_case
+from models.types import Image, Modality
 
 MakeModel = Callable[..., Path]
 run = CliRunner().invoke
@@ -153,3 +156,107 @@ def test_samples_are_listed_with_their_licence() -> None:
     result = run(app, ["samples"])
     assert result.exit_code == 0
     assert len(json.loads(result.stdout.strip().splitlines()[-1])["samples"]) >= 10
+
+
+def nifti_of(volume: Image, path: Path) -> Path:
+    """The volume as the reader will give it back: (column, row, slice) and RAS."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.geometry.affine
+    nib.save(nib.Nifti1Image(volume.values[0].T.astype(np.int16), affine), path)
+    return path
+
+
+def test_a_segmentation_model_writes_masks_and_quantities(
+    segmenter: MakeModel, folder: Path, ct_volume: Image, tmp_path: Path
+) -> None:
+    root, out = segmenter(thresholds={"default": 0.4}), tmp_path / "new" / "scores.csv"
+    (folder / "sub").mkdir()
+    (folder / "a.png").rename(folder / "sub" / "b.jpg")
+    nifti_of(ct_volume, folder / "sub" / "ct.nii.gz")
+    result = run(app, ["predict", str(folder), "--model", str(root), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out).set_index("image")
+    assert sorted(table.index) == ["b.jpg", "c.tif", "sub/b.jpg", "sub/ct.nii.gz"]
+    handle = ModelHandle.load(read_card(root))
+    files = [out.parent / name for column in ("mask_Infection", "mask_Effusion") for name in table[column]]
+    assert len(set(files)) == 8
+    assert sorted(files) == sorted((tmp_path / "new" / "scores.masks").iterdir())
+    for name, row in table.iterrows():
+        image = read_case(folder / name).image
+        (alone,) = handle.predict([image.slice(image.depth // 2)])
+        for k, finding in enumerate(("Infection", "Effusion")):
+            assert row[f"score_{finding}"] == pytest.approx(alone.probabilities[k], abs=1e-5)
+            assert row[f"share_{finding}"] == pytest.approx(alone.found[k].mean(), abs=2e-3)
+            written = out.parent / row[f"mask_{finding}"]
+            if name.endswith(".nii.gz"):
+                assert row[f"area_mm2_{finding}"] == pytest.approx(alone.found[k].sum() * 0.7 * 0.8, abs=2)
+                volume = nib.load(written)
+                np.testing.assert_allclose(np.asarray(volume.dataobj)[:, :, 0].T, alone.masks[k], atol=1e-4)
+                corner = volume.affine @ [4, 9, 0, 1]
+                np.testing.assert_allclose(corner, [-4 * 0.7, -9 * 0.8, 3 * 1.5, 1], atol=1e-5)
+            else:
+                assert np.isnan(row[f"area_mm2_{finding}"])
+                pixels = np.asarray(PILImage.open(written))
+                assert pixels.dtype == np.uint8
+                np.testing.assert_allclose(pixels / 255, alone.masks[k], atol=0.003)
+
+
+@pytest.mark.parametrize("index", [None, 0, 5])
+def test_a_model_of_several_slices_scores_the_slice_between_its_neighbours(
+    nodule_model: Path, ct_volume: Image, tmp_path: Path, index: int | None
+) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    path, out = nifti_of(ct_volume, root / "ct.nii.gz"), tmp_path / "scores.parquet"
+    chosen = [] if index is None else ["--slice", str(index)]
+    result = run(app, ["predict", str(root), "--model", str(nodule_model), "--out", str(out), *chosen])
+    assert result.exit_code == 0, result.output
+    handle, volume = ModelHandle.load(read_card(nodule_model)), read_case(path, modality=Modality.CT).image
+    (expected,) = handle.predict([volume.slice(3 if index is None else index)])
+    (alone,) = handle.predict([replace(volume.slice(3 if index is None else index), within=None)])
+    (row,) = pd.read_parquet(out).itertuples()
+    assert row.image == "ct.nii.gz"
+    assert row.score_Malignant == pytest.approx(expected.probabilities[0], abs=1e-6)
+    assert row.score_Malignant != pytest.approx(alone.probabilities[0], abs=1e-6)
+
+
+def test_a_ct_patch_scores_alike_whether_or_not_its_file_says_what_it_is(
+    nodule_model: Path, ct_volume: Image, tmp_path: Path
+) -> None:
+    """A patch from inside a lung, which holds no air of -1000 HU."""
+    patch = replace(ct_volume, values=np.clip(ct_volume.values, -850, 300))
+    path, out = nifti_of(patch, tmp_path / "patch.nii.gz"), tmp_path / "scores.parquet"
+    assert run(app, ["predict", str(path), "--model", str(nodule_model), "--out", str(out)]).exit_code == 0
+    (known,) = ModelHandle.load(read_card(nodule_model)).predict([read_case(path, modality=Modality.CT).image.slice(3)])
+    assert pd.read_parquet(out).score_Malignant[0] == pytest.approx(known.probabilities[0], abs=1e-6)
+
+
+def test_an_image_the_model_cannot_be_shown_stops_no_other(
+    nodule_model: Path, folder: Path, ct_volume: Image, tmp_path: Path
+) -> None:
+    nifti_of(ct_volume, folder / "ct.nii.gz")
+    out = tmp_path / "scores.parquet"
+    result = run(app, ["predict", str(folder), "--model", str(nodule_model), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert list(pd.read_parquet(out).image) == ["ct.nii.gz"]
+    skipped = json.loads((tmp_path / "scores.manifest.json").read_text())["skipped"]
+    assert sorted(skipped) == ["a.png", "b.jpg", "broken.png", "c.tif"]
+    assert "pixel spacing" in skipped["a.png"]
+    nothing = run(app, ["predict", str(folder / "a.png"), "--model", str(nodule_model), "--out", str(out)])
+    assert nothing.exit_code == 2
+    assert "pixel spacing" in nothing.output
+    mapped = run(
+        app, ["explain", str(folder / "a.png"), "--model", str(nodule_model), "--out", str(tmp_path), "--methods", "grad-cam"]
+    )  # fmt: skip
+    assert mapped.exit_code == 2
+    assert "pixel spacing" in mapped.output
+
+
+def test_a_note_that_is_true_of_many_images_is_written_once(make_model: MakeModel, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    for number in range(6):
+        _save(root / f"{number}.png", np.full((20, 20), 40 * number, np.uint8))
+    result = run(app, ["predict", str(root), "--model", str(make_model()), "--out", str(tmp_path / "s.csv")])
+    assert result.output.count("does not say what made it") == 1
+    assert "0.png, 1.png, 2.png and 3 more" in result.output
+    assert len(json.loads((tmp_path / "s.manifest.json").read_text())["warnings"]) == 6

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import center_of_mass, map_coordinates
 
-from explainers.project import covered, input_to_image, layer_to_input
+from explainers.project import layer_to_input
 from models.preprocess import InputSpec, prepare
+from models.project import covered, input_to_image
 from models.types import Geometry, Image
 
 FITS = ["letterbox", "center-crop", "stretch"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from models.preprocess import Fit, InputSpec, prepare
-from models.types import Geometry, Image, Window
+from models.errors import DataError
+from models.preprocess import Fit, InputSpec, prepare, stack
+from models.types import Geometry, Image, Modality, Window
 
 SHAPES = [(100, 140), (140, 100), (64, 64), (300, 90)]
 FITS: tuple[Fit, ...] = ("stretch", "letterbox", "center-crop")
@@ -72,8 +75,60 @@ def test_a_fixed_window_is_for_hounsfield_units_only() -> None:
     spec = InputSpec(8, 8, 1, window=lung)
     values = np.full((1, 8, 8), -600, np.float32)
     assert prepare(Image(values, "HU"), spec).tensor.mean().item() == pytest.approx(0.5)
-    film = Image(values, "stored value", windows=(Window.from_range("own", -600, 0),))
+    own = (Window.from_range("own", -600, 0),)
+    film = Image(values, "stored value", Modality.XRAY, windows=own)
     assert prepare(film, spec).tensor.max().item() == pytest.approx(0.0)
+
+
+SPACING = InputSpec(40, 48, 3, "spacing", Window("lung", -600, 1500), spacing_mm=0.5, slices=3, slice_step_mm=2.5)
+
+
+def ct_volume(depth: int = 9, slice_mm: float = 1.25, plane_mm: tuple[float, float] = (0.7, 0.6)) -> Image:
+    values = np.random.default_rng(5).normal(-500, 300, (1, depth, 30, 36)).astype(np.float32)
+    return Image(values, "HU", Modality.CT, Geometry(np.diag([*plane_mm, slice_mm, 1.0])))
+
+
+@pytest.mark.parametrize("index", [0, 1, 4, 8])
+@pytest.mark.parametrize("slice_mm", [1.0, 1.25, 3.0])
+def test_the_neighbours_lie_at_the_asked_distance(index: int, slice_mm: float) -> None:
+    """Against numpy's linear interpolation along the slices, pixel by pixel, held at the ends."""
+    volume = ct_volume(slice_mm=slice_mm)
+    seen = stack(volume.slice(index), SPACING)
+    heights = np.arange(9) * slice_mm
+    for channel, offset in enumerate((-2.5, 0.0, 2.5)):
+        expected = np.apply_along_axis(
+            lambda column: np.interp(index * slice_mm + offset, heights, column),  # noqa: B023
+            0,
+            volume.values[0].astype(np.float64),
+        )
+        np.testing.assert_allclose(seen[channel], expected, atol=1e-3)
+
+
+def test_windowing_comes_after_the_interpolation_and_a_lone_slice_is_repeated() -> None:
+    values = np.stack([np.full((30, 36), hu, np.float32) for hu in (-3000, 1000, 1000)])[None]
+    volume = Image(values, "HU", Modality.CT, Geometry(np.diag([1.0, 1.0, 5.0, 1.0])))
+    grey = prepare(volume.slice(1), SPACING).tensor[0, :, 20, 24]
+    np.testing.assert_allclose(grey, [0.35 / 1.5, 1.0, 1.0], atol=1e-6)  # -1000 HU lies half-way
+    alone = replace(volume.slice(1), within=None)
+    assert prepare(alone, SPACING).tensor[0, :, 20, 24].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_spacing_cuts_and_pads_around_the_centre_in_millimetres() -> None:
+    """30 x 0.6 mm and 36 x 0.7 mm become 36 x 50 pixels of 0.5 mm, on a frame of 40 x 48."""
+    image = ct_volume().slice(4)
+    prepared = prepare(image, SPACING)
+    assert prepared.tensor.shape == (1, 3, 40, 48)
+    np.testing.assert_allclose(np.diag(prepared.grid_to_image)[:2], [36 / 50, 30 / 36])
+    centre = prepared.grid_to_image @ [23.5, 19.5, 1]
+    np.testing.assert_allclose(centre[:2], [17.5, 14.5])
+    assert prepared.tensor[0, :, :2].eq(0).all()
+    assert prepared.tensor[0, :, -2:].eq(0).all()
+    assert prepared.tensor[0, :, 2].gt(0).any()
+
+
+def test_without_a_pixel_spacing_there_is_one_sentence() -> None:
+    with pytest.raises(DataError, match="needs the pixel spacing in mm"):
+        prepare(Image(np.zeros((1, 30, 36), np.float32), "unit interval", Modality.CT), SPACING)
 
 
 def test_monochrome1_is_turned_round() -> None:

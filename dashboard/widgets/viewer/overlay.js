@@ -170,7 +170,7 @@ function opacityOf(t) {
 }
 
 /** A line of constant width on the screen, with a dark rim that keeps it visible on bone. */
-function strokeOutline(context, path, matrix, colour, pixel) {
+function strokeOutline(context, path, matrix, colour, pixel, dash = []) {
   const onScreen = new Path2D();
   onScreen.addPath(path, matrix);
   context.setTransform(1, 0, 0, 1, 0, 0);
@@ -180,7 +180,9 @@ function strokeOutline(context, path, matrix, colour, pixel) {
   context.stroke(onScreen);
   context.strokeStyle = colour;
   context.lineWidth = 1.6 * pixel;
+  context.setLineDash(dash.map((length) => length * pixel));
   context.stroke(onScreen);
+  context.setLineDash([]);
 }
 
 // Marching squares: which edges of a cell (0 top, 1 right, 2 bottom, 3 left) a line joins, by the corners above the level.

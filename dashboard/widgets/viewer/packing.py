@@ -173,7 +173,7 @@ def pack_region(region: Region, image: Image) -> Packed:
     if region.mask is None:
         return Packed({"name": region.name, "box": list(region.box or ())})
     mask = region.mask if region.mask.ndim == 3 else region.mask[None]
-    expected = (image.depth, *image.plane_shape)
+    expected = (image.depth if region.mask.ndim == 3 else 1, *image.plane_shape)
     if mask.shape != expected:
         raise DataError(
             f"Region {region.name!r} has shape {mask.shape} but the image has {expected} (slices, rows, columns)."

@@ -1,27 +1,31 @@
-// Outlines of reference masks and boxes, and the marks that tell a reader size and side.
+// Outlines of reference masks and boxes and of masks that a model found, and the marks that tell a reader size and side.
 
 const REGION_COLOURS = ["#5ad1e6", "#c9f25c", "#ff9ec4", "#ffd166"];
+const FOUND_COLOUR = "#ffffff";
+const FOUND_DASH = [5, 4];
 
 /** A mask or a box; `path(slice)` is its outline in image coordinates where pixel i covers [i, i + 1]. */
 class Outline {
   constructor(meta, buffer, index) {
     this.meta = meta;
     this.bits = buffer ? new Uint8Array(buffer) : null;
-    this.colour = REGION_COLOURS[index % REGION_COLOURS.length];
+    this.colour = meta.found ? FOUND_COLOUR : REGION_COLOURS[index % REGION_COLOURS.length];
     this.paths = new Map();
   }
 
   path(slice, mapSlice, depth) {
+    // A box or a plane mask has no slice of its own: in a volume it lies on the slice that is explained.
+    const plane = !this.bits || this.meta.shape[0] === 1;
+    if (plane && depth > 1 && slice !== mapSlice) return null;
     if (!this.bits) {
-      // A box has no slice of its own: in a volume it is taken to lie on the slice that is explained.
-      if (depth > 1 && slice !== mapSlice) return null;
       const [left, top, right, bottom] = this.meta.box;
       const path = new Path2D();
       path.rect(left, top, right - left, bottom - top);
       return { path, label: [left, top] };
     }
-    if (!this.paths.has(slice)) this.paths.set(slice, this.trace(slice));
-    return this.paths.get(slice);
+    const stored = plane ? 0 : slice;
+    if (!this.paths.has(stored)) this.paths.set(stored, this.trace(stored));
+    return this.paths.get(stored);
   }
 
   trace(slice) {
@@ -33,32 +37,36 @@ class Outline {
       const at = first + row * columns + column;
       return (this.bits[at >> 3] >> (7 - (at & 7))) & 1;
     };
-    const path = new Path2D();
-    let label = null;
-    const line = (x0, y0, x1, y1) => {
-      path.moveTo(x0 * factor, y0 * factor);
-      path.lineTo(x1 * factor, y1 * factor);
-      if (!label) label = [x0 * factor, y0 * factor];
-    };
-    // Edges between a pixel inside and one outside, in runs as long as they go.
-    for (let row = 0; row <= rows; row += 1) {
-      for (let column = 0, start = -1; column <= columns; column += 1) {
-        const edge = column < columns && set(column, row) !== set(column, row - 1);
-        if (edge && start < 0) start = column;
-        if (!edge && start >= 0) {
-          line(start, row, column, row);
-          start = -1;
-        }
+    // Edges between a pixel inside and one outside, from corner to corner with the inside on the right.
+    const next = new Map();
+    const edge = (from, to) => (next.has(from) ? next.get(from).push(to) : next.set(from, [to]));
+    const below = columns + 1;
+    for (let row = 0; row < rows; row += 1) {
+      for (let column = 0; column < columns; column += 1) {
+        if (!set(column, row)) continue;
+        const corner = row * below + column;
+        if (!set(column, row - 1)) edge(corner, corner + 1);
+        if (!set(column + 1, row)) edge(corner + 1, corner + 1 + below);
+        if (!set(column, row + 1)) edge(corner + 1 + below, corner + below);
+        if (!set(column - 1, row)) edge(corner + below, corner);
       }
     }
-    for (let column = 0; column <= columns; column += 1) {
-      for (let row = 0, start = -1; row <= rows; row += 1) {
-        const edge = row < rows && set(column, row) !== set(column - 1, row);
-        if (edge && start < 0) start = row;
-        if (!edge && start >= 0) {
-          line(column, start, column, row);
-          start = -1;
-        }
+    const place = (corner) => [(corner % below) * factor, Math.floor(corner / below) * factor];
+    const path = new Path2D();
+    let label = null;
+    // Closed lines, so that dashes run on around corners. As many edges leave a corner as reach it.
+    for (const [start, ends] of next) {
+      while (ends.length) {
+        label ??= place(start);
+        path.moveTo(...place(start));
+        let at = start;
+        do {
+          const to = next.get(at).pop();
+          const goesOn = to !== start && next.get(to).length === 1 && next.get(to)[0] - to === to - at;
+          if (!goesOn) path.lineTo(...place(to));
+          at = to;
+        } while (at !== start);
+        path.closePath();
       }
     }
     return label && { path, label };
@@ -69,11 +77,31 @@ class Outline {
     if (!outline) return;
     const matrix = new DOMMatrix([place.sx, 0, 0, place.sy, place.left, place.top]);
     context.save();
-    strokeOutline(context, outline.path, matrix, this.colour, pixel);
-    const [x, y] = [outline.label[0] * place.sx + place.left, outline.label[1] * place.sy + place.top];
-    drawText(context, this.meta.name, x, Math.max(13 * pixel, y - 5 * pixel), this.colour, pixel);
+    strokeOutline(context, outline.path, matrix, this.colour, pixel, this.meta.found ? FOUND_DASH : []);
     context.restore();
   }
+
+  /** Its name above it; `named` holds the places of the names on this picture so far. */
+  write(context, place, slice, mapSlice, depth, pixel, named) {
+    const outline = this.path(slice, mapSlice, depth);
+    if (!outline) return;
+    const [x, top] = [outline.label[0] * place.sx + place.left, outline.label[1] * place.sy + place.top];
+    const { name } = this.meta;
+    const y = freeLine(named, x, Math.max(13 * pixel, top - 5 * pixel), 6.5 * pixel * name.length, 13 * pixel);
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    drawText(context, name, x, y, this.colour, pixel);
+    context.restore();
+  }
+}
+
+/** The first line at or below `y` where a name of this width covers no other. */
+function freeLine(named, x, y, width, height) {
+  const covers = (other) =>
+    Math.abs(other.y - y) < height && x < other.x + other.width && other.x < x + width;
+  while (named.some(covers)) y += height;
+  named.push({ x, y, width });
+  return y;
 }
 
 // The page's own font, taken over by the viewer once it is mounted: a canvas does not inherit one.

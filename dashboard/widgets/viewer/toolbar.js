@@ -50,6 +50,13 @@ class Toolbar {
       pressed: true,
       onclick: () => viewer.set("labels", !viewer.settings.labels),
     });
+    this.found = button("found", {
+      iconName: "dashed",
+      label: "Model's mask",
+      title: "Show the outlines that the model found (dashed)",
+      pressed: true,
+      onclick: () => viewer.set("found", !viewer.settings.found),
+    });
     const reset = button("reset", {
       iconName: "reset",
       label: "Reset",
@@ -70,7 +77,7 @@ class Toolbar {
     this.help.classList.add("round");
     this.help.setAttribute("aria-label", "Keys and gestures");
     this.help.setAttribute("aria-expanded", "false");
-    this.buttons = el("div", { class: "buttons" }, this.drag, this.labels, reset, save, this.help);
+    this.buttons = el("div", { class: "buttons" }, this.drag, this.labels, this.found, reset, save, this.help);
     this.keys = el(
       "dl",
       { class: "keys", hidden: true, "data-testid": "keys" },
@@ -149,7 +156,9 @@ class Toolbar {
     show("diverging", shown.some((overlay) => overlay.mode(set) === "signed"));
     show("sequential", shown.some((overlay) => overlay.mode(set) !== "signed"));
     this.drag.setAttribute("aria-pressed", String(set.dragWindow));
-    this.labels.hidden = outlines.length === 0;
+    this.labels.hidden = outlines.every(({ meta }) => meta.found);
+    this.found.hidden = !outlines.some(({ meta }) => meta.found);
+    this.found.setAttribute("aria-pressed", String(set.found));
     this.labels.setAttribute("aria-pressed", String(set.labels));
   }
 }

@@ -8,6 +8,7 @@ const DEFAULTS = {
   diverging: "purple-orange",
   sequential: "inferno",
   labels: true,
+  found: true,
   dragWindow: false,
 };
 
@@ -243,9 +244,11 @@ class Viewer {
     if (overlay && !this.hidden.has(pane.id) && slice === this.data.slice) {
       overlay.draw(context, picture, place, settings, pixel);
     }
-    if (settings.labels) {
-      for (const outline of this.outlines) outline.draw(context, place, slice, this.data.slice, picture.depth, pixel);
-    }
+    const where = [place, slice, this.data.slice, picture.depth, pixel];
+    const named = [];
+    const shown = this.outlines.filter(({ meta }) => (meta.found ? settings.found : settings.labels));
+    for (const outline of shown) outline.draw(context, ...where);
+    for (const outline of shown) outline.write(context, ...where, named);
     drawSides(context, picture, size.width, size.height, pixel);
     drawScaleBar(context, picture, place, size.width, size.height, pixel);
   }

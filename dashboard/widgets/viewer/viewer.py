@@ -117,6 +117,7 @@ def viewer(
     key: str,
     slice_index: int = 0,
     regions: Sequence[Region] = (),
+    found: Sequence[Region] = (),
     height: int | None = None,
     caption: Sequence[str] = (),
     file_name: str = "sightline.png",
@@ -132,7 +133,9 @@ def viewer(
     Args:
         slice_index: the slice that the maps belong to; on others they are not drawn. When it changes to a slice
             that the reader did not choose in the viewer, the viewer goes there.
-        regions: reference masks ((H, W) or (D, H, W), as the image) and boxes; a box is drawn on ``slice_index``.
+        regions: reference masks ((H, W) or (D, H, W), as the image) and boxes; on a volume a box or an (H, W) mask
+            is drawn on ``slice_index``.
+        found: masks that a model found, drawn dashed.
         height: of each picture in CSS pixels; None follows the image's shape and the browser's window.
         caption: lines printed under a saved picture (model, target, "research use").
         file_name: of a saved picture; nothing in it may tell who the patient is.
@@ -150,7 +153,7 @@ def viewer(
         raise DataError(f"Slice {slice_index} does not exist; the image has slices 0 to {image.depth - 1}.")
     base = pack_image(image)
     layers = {pane.id: pack_map(pane.map) for pane in panes if pane.map is not None}
-    outlines = [pack_region(region, image) for region in regions]
+    outlines = [pack_region(region, image) for region in (*regions, *found)]
     with st.container(gap=None):
         mounted = {base.blob} if preloaded else set()
         for packed in (base, *layers.values(), *outlines):
@@ -164,7 +167,7 @@ def viewer(
                 "image": base.facts,
                 "slice": slice_index,
                 "panes": [_pane_facts(pane, layers.get(pane.id)) for pane in panes],
-                "regions": [packed.facts for packed in outlines],
+                "regions": [packed.facts | {"found": number >= len(regions)} for number, packed in enumerate(outlines)],
                 "height": height,
                 "caption": list(caption),
                 "file_name": file_name,

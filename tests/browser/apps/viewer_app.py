@@ -81,6 +81,13 @@ def outlines(scene: str) -> list[Region]:
     return []
 
 
+@st.cache_resource
+def found_by_a_model() -> list[Region]:
+    mask = np.zeros((128, 128), bool)
+    mask[80:95, 55:80] = True
+    return [Region("Nodule (model)", mask)]
+
+
 scene = st.query_params.get("scene", "ramp")
 state = st.session_state
 state.setdefault("runs", 0)
@@ -140,6 +147,7 @@ events = viewer(
     key="viewer",
     slice_index=state.get("slice", 5) if image.is_volume else 0,
     regions=regions,
+    found=found_by_a_model() if "found" in st.query_params else (),
     caption=("Synthetic case, model none, target none", "Research and teaching use; not for diagnosis."),
     file_name="synthetic.png",
     pickable="pick" in st.query_params,

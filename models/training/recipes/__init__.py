@@ -1,0 +1,1 @@
+"""One file a system; each registers its :class:`~models.training.recipe.Recipe`."""
