@@ -36,13 +36,17 @@ def load(recipe: Recipe, data: Path, split: str) -> Tensors:
     rows = rows[rows[SPLIT] == split].reset_index(drop=True)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     pictures, masks = [], []
-    for row in track(rows.to_dict("records"), f"reading {split}", console=Console(stderr=True), transient=True):
+    for row in track(_records(rows), f"reading {split}", console=Console(stderr=True), transient=True):
         tensor = prepare(recipe.image(data, row), recipe.input).tensor[0]
         pictures.append((tensor * std + mean).mul(255).round().clamp(0, 255).to(torch.uint8))
         if recipe.mask is not None:
             masks.append(_mask(recipe, data, row))
     labels = torch.from_numpy(rows[list(recipe.classes)].to_numpy(np.float32, copy=True))
     return Tensors(rows, torch.stack(pictures), torch.stack(masks) if masks else labels)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _mask(recipe: Recipe, data: Path, row: Mapping[str, Any]) -> torch.Tensor:

@@ -25,7 +25,7 @@ def _entries(root: Path, dataset: FolderSet) -> tuple[SampleEntry, ...]:
 
 
 def _load(path: Path, entry: SampleEntry) -> Case:
-    return read_sample(entry, path, grey=True)
+    return read_sample(entry, path)
 
 
 FOLDER_SETS.register(
