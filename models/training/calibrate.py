@@ -4,6 +4,8 @@ Candidates are lines from logit to logit: none; one scale ("temperature", Guo et
 and offset for all classes ("platt", Platt 1999) or for each class ("platt-per-class", "vector"). The lines of single
 classes are drawn to the common one by a normal prior, and a class with too few positives keeps the common one. The
 candidate with the smallest negative log-likelihood on cases it was not fitted on, five folds of whole groups, wins.
+Lines are fitted to Platt's targets, not to 0 and 1: where the validation part is told apart without a mistake, the best
+line would otherwise be infinitely steep.
 """
 
 from __future__ import annotations
@@ -68,8 +70,10 @@ def calibrate(
 
 
 def fit(method: Method, logits: NDArray[np.float64], labels: NDArray[np.float64], exclusive: bool) -> Line:
-    """The method's line for (n, K) logits and labels."""
+    """The method's line for (n, K) logits and labels in {0, 1}."""
     classes = labels.shape[1]
+    enough = (labels.sum(0) >= FEW) & ((1 - labels).sum(0) >= FEW)
+    labels = targets(labels, exclusive)
     scale, offset = np.ones(classes), np.zeros(classes)
     if method == "none":
         return scale, offset
@@ -78,9 +82,22 @@ def fit(method: Method, logits: NDArray[np.float64], labels: NDArray[np.float64]
     scale, offset = np.repeat(np.exp(first[0]), classes), np.repeat(first[1], classes)
     if method in ("temperature", "platt"):
         return scale, offset
-    enough = (labels.sum(0) >= FEW) & ((1 - labels).sum(0) >= FEW)
     own = _descend(logits, labels, exclusive, np.stack([np.log(scale), offset]), np.tile(enough, (2, 1)), prior=True)
     return np.exp(own[0]), own[1]
+
+
+def targets(labels: NDArray[np.float64], exclusive: bool) -> NDArray[np.float64]:
+    """Posterior means of the labels under a uniform prior (Platt 1999): (n+ + 1) / (n+ + 2) and 1 / (n- + 2).
+
+    Differs: counts are those of all classes together, since they share a line; the rest of an exclusive class's
+    probability is spread over the other classes.
+    """
+    positive = labels.sum()
+    negative = labels.size - positive
+    high, low = (positive + 1) / (positive + 2), 1 / (negative + 2)
+    if exclusive:
+        low = (1 - high) / (labels.shape[1] - 1)
+    return labels * high + (1 - labels) * low
 
 
 def quality(probabilities: NDArray[np.float64], labels: NDArray[np.float64], exclusive: bool) -> Quality:

@@ -44,6 +44,9 @@ class Measurer:
         self.table = table
         self.labels, self.scores = self.wide.labels, self.wide.scores
         self.decided = decided(card, self.scores)
+        # A steep calibration rounds the highest probabilities to 1, which are told apart before it; where it maps
+        # every class alone it keeps their order.
+        self.ranks = self.scores if card.exclusive else self.wide.raw
         self.weights = r.resample(self.wide.groups)
         self.every = np.ones(len(self.labels), dtype=bool)
 
@@ -82,7 +85,7 @@ class Measurer:
         scored = [self._auroc(int(k), part) for k in kept]
         found = [self._measure("macro AUROC", self._macro(scored), total, subgroup=subgroup, note=note)]
         if not subgroup:
-            precise = [r.average_precision(self.weights, self.labels[:, k], self.scores[:, k]) for k in kept]
+            precise = [r.average_precision(self.weights, self.labels[:, k], self.ranks[:, k]) for k in kept]
             prevalence = float(self.labels[:, kept].mean()) if len(kept) else np.nan
             mean = f"{note}; mean prevalence {prevalence:.3f}"
             found.append(self._measure("macro AUPRC", self._macro(precise), total, note=mean))
@@ -121,7 +124,7 @@ class Measurer:
         ]
 
     def _of_class(self, k: int) -> list[Measure]:
-        truth, score, marked, name = self.labels[:, k], self.scores[:, k], self.decided[:, k], self.card.classes[k]
+        truth, score, marked, name = self.labels[:, k], self.ranks[:, k], self.decided[:, k], self.card.classes[k]
         positives, total = int(truth.sum()), len(truth)
         few = min(positives, total - positives) < FEW
         area = self._none() if few else self._auroc(k, self.every)
@@ -158,7 +161,7 @@ class Measurer:
         return found
 
     def _auroc(self, k: int, part: NDArray[np.bool_]) -> r.Figures:
-        return r.auroc(self.weights[:, part], self.labels[part, k], self.scores[part, k])
+        return r.auroc(self.weights[:, part], self.labels[part, k], self.ranks[part, k])
 
     def _rate(self, hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> r.Figures:
         return self._none() if among.sum() < FEW else r.rate(self.weights, hits, among)

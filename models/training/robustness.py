@@ -61,6 +61,7 @@ def _metric(handle: ModelHandle, recipe: Recipe, scored: Scored) -> float:
     card = handle.card
     if scored.pixels is not None:
         return float(mask_figures(card, scored.pixels)["dice"].mean())
-    scores = probabilities(card, scored.logits)
-    # Of exclusive classes the largest ratio decides; the order within a class, so its AUROC, stays the same.
-    return recipe.metric.of(scored.labels, scores / card.threshold_array if card.exclusive else scores)
+    if not card.exclusive:
+        return recipe.metric.of(scored.labels, scored.logits)  # in the order of the probabilities, none rounded to 1
+    # The largest ratio decides; the order within a class, so its AUROC, stays the same.
+    return recipe.metric.of(scored.labels, probabilities(card, scored.logits) / card.threshold_array)

@@ -25,13 +25,14 @@ class Wide:
 
     Attributes:
         cases: the columns that belong to the case. groups: (n,) str.
-        labels: (n, K) bool. scores: (n, K) float64, calibrated probabilities.
+        labels: (n, K) bool. scores, raw: (n, K) float64, probabilities with and without calibration.
     """
 
     cases: pd.DataFrame
     groups: NDArray[np.str_]
     labels: NDArray[np.bool_]
     scores: NDArray[np.float64]
+    raw: NDArray[np.float64]
 
 
 def long_table(recipe: Recipe, card: ModelCard, scored: Scored) -> pd.DataFrame:
@@ -85,6 +86,7 @@ def widen(table: pd.DataFrame, classes: tuple[str, ...]) -> Wide:
         cases[GROUP].to_numpy(dtype=np.str_),
         table["label"].to_numpy(bool).reshape(-1, len(classes)),
         table["score"].to_numpy(np.float64).reshape(-1, len(classes)),
+        table["raw_score"].to_numpy(np.float64).reshape(-1, len(classes)),
     )
 
 

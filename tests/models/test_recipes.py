@@ -40,7 +40,9 @@ def test_the_card_is_valid_and_the_loss_is_known(recipe: Recipe) -> None:
         card = ModelCard(**(dict(recipe.card) | {"weights": weights}))
     except ValidationError as error:
         pytest.fail(str(error))
-    assert card.limits and card.not_for and card.published
+    assert card.limits
+    assert card.not_for
+    assert card.published
     assert {recipe.loss, *recipe.losses} <= set(LOSSES)
     assert (Path(__file__).parents[2] / card.training.recipe).is_file()
 

@@ -8,7 +8,7 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from models.training.calibrate import calibrate, fit, quality
+from models.training.calibrate import calibrate, fit, quality, targets
 
 
 def planted(
@@ -24,7 +24,10 @@ def planted(
 def test_platt_equals_logistic_regression() -> None:
     logits, labels, _ = planted(400, [0.6], [-1.2])
     scale, offset = fit("platt", logits.astype(float), labels.astype(float), exclusive=False)
-    line = LogisticRegression(C=1e9, tol=1e-8).fit(logits, labels.ravel())
+    soft = targets(labels.astype(float), exclusive=False).ravel()
+    line = LogisticRegression(C=1e9, tol=1e-8).fit(
+        np.concatenate([logits, logits]), np.repeat([1, 0], len(soft)), np.concatenate([soft, 1 - soft])
+    )
     assert scale[0] == pytest.approx(line.coef_[0, 0], rel=1e-3)
     assert offset[0] == pytest.approx(line.intercept_[0], rel=1e-3)
 
@@ -66,13 +69,21 @@ def test_a_class_with_few_positives_keeps_the_common_line() -> None:
     assert own[0][0] < common[0][0] < own[0][1]
 
 
+def test_a_part_told_apart_without_a_mistake_gives_no_certainty() -> None:
+    logits = np.concatenate([np.linspace(3, 9, 40), np.linspace(-9, -3, 40)])[:, None]
+    labels = (logits > 0).astype(float)
+    table, _ = calibrate(logits.astype(np.float32), labels.astype(np.float32), np.arange(80).astype(str), False, "here")
+    assert np.max(table.scale) <= 1
+
+
 def test_temperature_is_the_best_of_a_fine_grid() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (500, 4))
     truth = np.array([rng.choice(4, p=row) for row in softmax(logits * 0.4, axis=1)])
     scale, offset = fit("temperature", logits, np.eye(4)[truth], exclusive=True)
     grid = np.linspace(0.2, 0.8, 601)
-    losses = [log_loss(truth, softmax(logits * value, axis=1)) for value in grid]
+    soft = targets(np.eye(4)[truth], exclusive=True)
+    losses = [-(soft * np.log(softmax(logits * value, axis=1))).sum(1).mean() for value in grid]
     assert scale[0] == pytest.approx(grid[int(np.argmin(losses))], abs=2e-3)
     assert (offset == 0).all()
 

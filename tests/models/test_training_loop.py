@@ -24,7 +24,12 @@ class Stop(Exception):
 def _network() -> nn.Module:
     torch.manual_seed(1)
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+        nn.Conv2d(3, 4, 3, stride=2),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
     )
 
 
@@ -45,7 +50,15 @@ def _trainer(folder: Path | None, schedule: Schedule = SCHEDULE, stop_after: int
         return float((logits.argmax(1) == labels.argmax(1)).float().mean()) + done * 1e-6
 
     return Trainer(
-        _network(), pictures, labels, AUGMENT, cross_entropy(labels, True), lambda m, x: m(x), validate, schedule, folder=folder
+        _network(),
+        pictures,
+        labels,
+        AUGMENT,
+        cross_entropy(labels, True),
+        lambda m, x: m(x),
+        validate,
+        schedule,
+        folder=folder,
     )
 
 

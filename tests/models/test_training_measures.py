@@ -146,6 +146,14 @@ def test_a_binary_model_tells_its_sensitivity_at_a_specificity() -> None:
     }
 
 
+def test_a_steep_calibration_costs_no_area() -> None:
+    labels, scores = draw(200, 1, (0.4,))
+    table = table_of(labels, scores)
+    table["score"] = (scores > 0.2).ravel().astype(np.float32)  # as if rounded to 0 and 1
+    found = measures(card_of("binary", Alpha=0.6), table)
+    assert pick(found, "AUROC", "Alpha").value == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+
+
 def test_a_table_of_other_classes_is_refused() -> None:
     labels, scores = draw(30, 3, (0.4, 0.4, 0.4))
     table = table_of(labels, scores)

@@ -19,7 +19,8 @@ def _table(seed: int, telling: bool) -> Wide:
     age = 30 + 20 * truth * telling + rng.normal(scale=8, size=300)
     age[::11] = np.nan
     cases = pd.DataFrame({"age": age.astype(np.float32), "sex": rng.choice(["F", "M"], 300)})
-    return Wide(cases, np.array([f"g{k // 2}" for k in range(300)]), np.eye(3, dtype=bool)[truth], scores)
+    groups = np.array([f"g{k // 2}" for k in range(300)])
+    return Wide(cases, groups, np.eye(3, dtype=bool)[truth], scores, scores)
 
 
 @pytest.mark.parametrize("telling", [True, False])
@@ -27,7 +28,8 @@ def test_a_planted_gain_is_found_and_noise_is_not(telling: bool) -> None:
     alone, both, gain = with_and_without(_table(1, telling), _table(2, telling), ["age"], ["sex"])
     assert gain.value == pytest.approx((both.value or 0) - (alone.value or 0), abs=2e-6)
     assert alone.n == 300
-    assert gain.low is not None and gain.high is not None
+    assert gain.low is not None
+    assert gain.high is not None
     if telling:
         assert gain.low > 0.1
     else:

@@ -100,7 +100,8 @@ def test_tables_hold_what_the_served_model_says(released: tuple[Recipe, ModelCar
             assert table["found_share"][number] == pytest.approx(float(one.found[0].mean()), abs=1e-6)
     else:
         first = next(one for one in card.performance if one.metric == "AUROC")
-        assert first.value == pytest.approx(roc_auc_score(wide.labels[:, 0], wide.scores[:, 0]), abs=1e-6)
+        ranks = wide.scores if card.exclusive else wide.raw
+        assert first.value == pytest.approx(roc_auc_score(wide.labels[:, 0], ranks[:, 0]), abs=1e-6)
 
 
 def test_an_evaluation_reproduces_the_stored_one(released: tuple[Recipe, ModelCard], tmp_path: Path) -> None:

@@ -97,25 +97,42 @@ def test_flagged_and_order() -> None:
     assert many.order == (2, 0, 1)
 
 
-def test_novelty_is_the_mahalanobis_distance_when_every_direction_is_kept() -> None:
+@pytest.mark.parametrize("unit", [False, True])
+def test_novelty_is_the_mahalanobis_distance_when_every_direction_is_kept(unit: bool) -> None:
     rng = np.random.default_rng(0)
     training = (rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6))).astype(np.float32)
-    model = NoveltyModel.fit(training, training[:50], components=6)
+    model = NoveltyModel.fit(training, training[:50], components=6, unit=unit)
+    if unit:
+        training = training / np.linalg.norm(training, axis=1, keepdims=True)
     inverse = np.linalg.inv(np.cov(training.astype(np.float64), rowvar=False))
     probes = rng.normal(size=(5, 6)).astype(np.float32) * 4
-    expected = [mahalanobis(row, training.mean(0), inverse) for row in probes]
+    shown = probes / np.linalg.norm(probes, axis=1, keepdims=True) if unit else probes
+    expected = [mahalanobis(row, training.mean(0), inverse) for row in shown]
     np.testing.assert_allclose(model.distances(probes) * np.sqrt(6), expected, rtol=2e-3)
 
 
-def test_novelty_ranks_far_images_last_and_survives_saving() -> None:
+@pytest.mark.parametrize("unit", [False, True])
+def test_novelty_ranks_far_images_last_and_survives_saving(unit: bool) -> None:
     rng = np.random.default_rng(1)
-    training, held_out = rng.normal(size=(500, 40)).astype(np.float32), rng.normal(size=(200, 40)).astype(np.float32)
-    model = NoveltyModel.fit(training, held_out, components=8)
+    usual = np.linspace(1, 9, 40)
+    training, held_out = ((rng.normal(size=(n, 40)) + usual).astype(np.float32) for n in (500, 200))
+    model = NoveltyModel.fit(training, held_out, components=8, unit=unit)
     again = NoveltyModel.from_tensors(model.to_tensors())
-    far = held_out[:20] + 5
+    assert again.unit == unit
+    far = held_out[:20, ::-1].copy()
+    dull = held_out[:20] * np.float32(0.8)
+    assert ((again.percentiles(dull) > 99).mean() < 0.2) == unit
     assert (again.percentiles(far) > 99).all()
     assert abs(float(np.median(again.percentiles(held_out))) - 50) < 2
     np.testing.assert_allclose(again.distances(far), model.distances(far), rtol=1e-2)
+
+
+def test_novelty_of_few_training_images_stays_finite_and_moderate() -> None:
+    rng = np.random.default_rng(2)
+    training, held_out = (rng.random((n, 80)).astype(np.float32) for n in (40, 60))
+    model = NoveltyModel.fit(training, held_out)
+    assert len(model.axes) == 20
+    assert float(np.median(model.distances(held_out))) < 3
 
 
 def test_context_counts_and_stops() -> None:
