@@ -31,7 +31,7 @@ def findings_panel(card: ModelCard, prediction: Prediction, case: Case, chosen: 
         name = readable(prediction.classes[index])
         flagged = index in prediction.flagged
         if prediction.exclusive:
-            decision = "top class" if flagged else ""
+            decision = "decided for" if flagged else ""
             threshold = None
         else:
             decision = "flagged" if flagged else "below"
@@ -39,7 +39,8 @@ def findings_panel(card: ModelCard, prediction: Prediction, case: Case, chosen: 
         probability = float(prediction.probabilities[index])
         alarming = flagged and not prediction.exclusive
         rows.append(Finding(index, name, probability, threshold, alarming, decision, truth.get(name.casefold())))
-    note = "" if prediction.exclusive else f"Thresholds: {card.thresholds.source}."
+    plain = prediction.exclusive and prediction.flagged == prediction.order[:1]
+    note = "" if plain else f"Operating points: {card.thresholds.source}."
     calibrated = card.calibration.method != "none"
     return findings(rows, chosen=chosen, key=key, note=note, calibrated=calibrated)
 

@@ -37,10 +37,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_explain_writes_maps_overlays_and_a_manifest(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, model = tmp_path / "out", make_model()
     methods = "grad-cam,integrated-gradients,occlusion"
     result = run(
-        app, ["explain", str(folder / "a.png"), str(folder / "broken.png"), "--model", str(make_model()), "--methods", methods,
+        app, ["explain", str(folder / "a.png"), str(folder / "broken.png"), "--model", str(model), "--methods", methods,
               "--target", "beta", "--out", str(out)]
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -52,7 +52,7 @@ def test_explain_writes_maps_overlays_and_a_manifest(make_model: MakeModel, fold
         assert PILImage.open(out / f"a.{method}.Beta.png").size == (90, 70)
     manifest = json.loads((out / "manifest.json").read_text())
     assert [entry["method"] for entry in manifest["maps"]] == methods.split(",")
-    assert manifest["maps"][0]["provenance"]["weights sha256"] == read_card(make_model("again")).weights.sha256
+    assert manifest["maps"][0]["provenance"]["weights sha256"] == read_card(model).weights.sha256
     assert list(manifest["skipped"]) == ["broken.png"]
 
 

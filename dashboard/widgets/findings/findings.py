@@ -47,8 +47,8 @@ class Finding:
         index: column of the network's output.
         probability: in [0, 1]; calibrated or not is said once for the whole table.
         threshold: operating point in [0, 1], or None where the decision does not use one.
-        flagged: shown with an icon and the alerting colour; leave it False for a harmless top class.
-        decision: in words ("flagged", "below", "top class").
+        flagged: shown with an icon and the alerting colour; leave it False for a harmless class.
+        decision: in words ("flagged", "below", "decided for").
         truth: the reference label, or None where unknown.
     """
 
