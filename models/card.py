@@ -21,6 +21,15 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Kebab = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
+# What a text must look like, by field.
+_FORMS = {
+    "id": "lower-case words joined by hyphens, like 'chest-xray-14'",
+    "architecture": "timm:NAME, torchvision:NAME, xrv:NAME or unet:NAME",
+    "sha256": "64 hexadecimal digits",
+    "file": "the plain name of a file beside the card",
+    "history": "the plain name of a file beside the card",
+}
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -299,6 +308,8 @@ def read_card(folder: Path) -> ModelCard:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "card"
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            reason = f"expected {_FORMS[str(first['loc'][-1])]}, got {first['input']!r}"
         raise ModelError(f"{folder.name}/{CARD_FILE}, field {field}: {reason}.") from None
     except TypeError as error:
         raise ModelError(f"{folder.name}/{CARD_FILE} cannot be read: {error}.") from None

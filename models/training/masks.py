@@ -19,17 +19,17 @@ def mask_figures(card: ModelCard, pixels: Pixels) -> pd.DataFrame:
     """``FIGURES`` in the order of cases and classes, float32.
 
     ``dice``, ``sensitivity`` and ``specificity`` at the card's threshold; ``mean_dice`` over 256 thresholds from 0
-    to 1 and ``mae`` of the uncalibrated probability, as the literature has them; ``true_share`` and ``found_share``
-    of the image's area. NaN where a figure has no pixels to speak of; Dice is 1 where nothing is there and nothing
+    to 1 and ``mae`` of the calibrated probability, which is what the model serves; ``true_share`` and
+    ``found_share`` of the image's area. NaN where a figure has no pixels to speak of; Dice is 1 where nothing is there and nothing
     is found.
     """
     lines = []
-    calibrated, raw = (probabilities(card, pixels.logits, raw) for raw in (False, True))
+    calibrated = probabilities(card, pixels.logits)
     for number, (mask, to_image) in enumerate(zip(pixels.masks, pixels.to_image, strict=True)):
         for k, truth in enumerate(mask):
             shape = (truth.shape[0], truth.shape[1])
-            marked = input_to_image(calibrated[number, k], to_image, shape) >= card.threshold_array[k]
-            lines.append(figures(marked, input_to_image(raw[number, k], to_image, shape), truth))
+            found = input_to_image(calibrated[number, k], to_image, shape)
+            lines.append(figures(found >= card.threshold_array[k], found, truth))
     return pd.DataFrame(lines, columns=list(FIGURES)).astype(np.float32)
 
 
