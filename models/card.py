@@ -121,7 +121,7 @@ class Measure(_Table):
     metric: str
     subject: str = ""
     subgroup: str = ""
-    value: float | None
+    value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int
