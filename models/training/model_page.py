@@ -57,7 +57,7 @@ def write_index(cards: Iterable[ModelCard], out: Path) -> Path:
     text = (
         "# The models\n\n"
         f"{DISCLAIMER}\n\n"
-        "Every figure is of the test part, which was used once, after calibration and operating points had been "
+        "Every figure is of the test part, on which nothing was fitted: epochs, calibration and operating points were "
         "chosen on the validation part. Intervals come from 1,000 draws of whole patients, lesions or slices.\n\n"
         f"{_table(header, lines)}\n\n"
         "`python -m models.training evaluate MODEL --data DIR` measures a model again; "
