@@ -12,6 +12,8 @@ from dashboard.cases import RESEARCH_NOTE
 ICON = str(Path(__file__).with_name("icon.png"))
 
 _STYLE = """<style>
+/* A page left while it was still being drawn leaves its sidebar behind, empty. */
+section[data-testid="stSidebar"]:not(:has([data-testid="stElementContainer"])) { display: none; }
 [data-testid="stApp"] { font-variant-numeric: tabular-nums; }
 [data-testid="stMainBlockContainer"] { max-width: none; padding-left: 1.5rem; padding-right: 1.5rem; }
 [data-testid="stSidebarHeader"] { height: 2.75rem; margin-bottom: 0; }

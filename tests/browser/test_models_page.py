@@ -22,7 +22,7 @@ from tests.measured_model import MEASURED, write_evaluation
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-READY = 120_000  # ms; two slow cores may be busy
+READY = 60_000  # ms; two slow cores may be busy
 
 
 def write_model(folder: Path, **changes: object) -> Path:
@@ -44,6 +44,7 @@ def address(serve, tmp_path_factory: pytest.TempPathFactory) -> str:  # type: ig
 
 def gallery(page: Page, address: str) -> None:
     page.goto(address)
+    expect(page).to_have_url(re.compile("finding="), timeout=READY)  # the Case page has been drawn
     page.get_by_role("link", name="Models").click()
     expect(tile(page, "measured")).to_be_visible(timeout=READY)
     expect(page.get_by_role("button", name="Check and add")).to_be_visible(timeout=READY)
@@ -74,6 +75,7 @@ def test_a_tile_opens_by_keyboard_and_the_browser_goes_back(page: Page, address:
 
 def test_a_click_anywhere_on_a_tile_opens_it(page: Page, address: str) -> None:
     gallery(page, address)
+    page.wait_for_timeout(1000)  # the page may settle under the mouse
     box = tile(page, "measured").bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] - 12, box["y"] + box["height"] - 12)

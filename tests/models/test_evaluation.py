@@ -43,7 +43,7 @@ def test_an_evaluation_is_read_with_what_is_unknown_left_out(tmp_path: Path) -> 
     [
         ("[]", "field file"),
         ("{", "field file"),
-        ({"measures": [{"metric": "AUROC"}]}, "measures.0.value"),
+        ({"measures": [{"metric": "AUROC"}]}, "measures.0.n"),
         ({"measures": [], "confusion": {"classes": ["A", "B"], "matrix": [[1, 2]]}}, "2 rows and columns"),
     ],
 )
