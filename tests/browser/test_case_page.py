@@ -161,7 +161,7 @@ def test_a_bad_file_is_one_sentence_and_loses_nothing(page: Page, address: str, 
     bad = tmp_path / "notes.dcm"
     bad.write_text("not an image")
     page.locator("input[type=file]").set_input_files(bad)
-    expect(page.get_by_role("alert")).to_contain_text("notes.dcm", timeout=READY)
+    expect(page.get_by_role("alert").filter(has_text="notes.dcm")).to_be_visible(timeout=READY)
     all_ready(page)
 
 
