@@ -132,11 +132,6 @@ def kebab(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def natural(text: str) -> tuple[int | str, ...]:
-    """Sort key that counts: case 9 before case 10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text))
-
-
 def _one_channel(image: Image) -> Image:
     if not image.is_colour or float(np.ptp(image.values, axis=0).max()) > 0.06:
         return image

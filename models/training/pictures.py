@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from models.io import read_case
@@ -12,8 +11,3 @@ from models.types import Image, Modality
 def read(path: Path, modality: Modality) -> Image:
     """The image of a file, said to be of the data set's modality (a JPEG does not say)."""
     return read_case(path, modality=modality).image
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts ``case (9)`` before ``case (10)``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,11 @@ def split_groups(
         part[members[ends[0] : ends[1]]] = "val"
         part[members[ends[1] :]] = "test"
     return part[np.searchsorted(group, np.asarray(groups))]
+
+
+def natural(text: str) -> tuple[int | str, ...]:
+    """Sort key that counts: case 9 before case 10."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text))
 
 
 def blocks(count: int, shares: tuple[float, float, float] = SHARES) -> list[str]:

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from models.card import ModelCard, UnusualTable
-from models.errors import SightlineError
 from models.handle import UNUSUAL_PERCENTILE, ModelHandle
 from models.novelty import NoveltyModel
 from models.training.corrupt import corrupted, in_display
@@ -66,16 +65,11 @@ def _other_modalities(handle: ModelHandle, recipe: Recipe, data: Path) -> FloatA
     own = set(handle.card.input.modality)
     found = []
     for other in RECIPES:
-        if own & set(other.card["input"]["modality"]):
+        folder = data.resolve().parent / other.folder
+        if own & set(other.card["input"]["modality"]) or not other.folder or not folder.is_dir():
             continue
-        for folder in sorted(path for path in data.resolve().parent.iterdir() if path.is_dir()):
-            try:
-                rows = rows_of(other, folder, "test", EACH)
-            except (OSError, KeyError, ValueError, SightlineError):
-                continue  # the folder of another data set
-            if len(rows):
-                plain, fit = replace(other, mask=None), _fitting(handle.card)
-                found.append(score_changed(handle, plain, folder, rows, {"": fit}, other.id)[""].features)
+        rows, fit = rows_of(other, folder, "test", EACH), _fitting(handle.card)
+        found.append(score_changed(handle, replace(other, mask=None), folder, rows, {"": fit}, other.id)[""].features)
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from models.training.splits import natural
 from models.types import Case, Image, Modality, Region
-from sample_data.entry import SampleEntry, kebab, natural, read_region, read_sample, spread
+from sample_data.entry import SampleEntry, kebab, read_region, read_sample, spread
 from sample_data.folders._base import FOLDER_SETS, PER_SYSTEM, FolderSet, names_in
 
 _PARTS = {"Ground glass": "GT-1", "Consolidation": "GT-2"}

@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from models.training.splits import natural
 from models.types import Case, Modality
-from sample_data.entry import SampleEntry, kebab, natural, read_sample, spread
+from sample_data.entry import SampleEntry, kebab, read_sample, spread
 from sample_data.folders._base import FOLDER_SETS, PER_SYSTEM, FolderSet, names_in, rows_of
 
 CLASSES = {"malignant": "Malignant", "benign": "Benign", "normal": "Normal"}

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from models.errors import DataError, Unavailable
+from models.training.splits import natural
 from models.types import Modality
 from sample_data import build, medmnist, samples
-from sample_data.entry import balanced, kebab, natural, spread
+from sample_data.entry import balanced, kebab, spread
 from sample_data.samples import SYSTEMS, data_folder, list_samples, load_sample, manifest, package_file
 
 HERE = Path(samples.__file__).parent

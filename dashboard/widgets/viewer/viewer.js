@@ -383,9 +383,7 @@ class Viewer {
     if (this.maximised) this.maximise(this.maximised);
   }
 
-  page(step) {
-    this.send.trigger("page", step);
-  }
+  page(step) { this.send.trigger("page", step); }
 
   reset() {
     const { size, windows } = this.data.image;

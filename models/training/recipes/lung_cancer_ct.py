@@ -16,9 +16,9 @@ import pandas as pd
 from models.training.augment import MEAN, STD, augmentation
 from models.training.backbone import EARLY, efficientnet_lite0
 from models.training.loop import Schedule
-from models.training.pictures import natural, read
+from models.training.pictures import read
 from models.training.recipe import GROUP, ID, MACRO_AUROC, RECIPES, SPLIT, Recipe
-from models.training.splits import blocks
+from models.training.splits import blocks, natural
 from models.types import Image, Modality
 
 FOLDERS = ("malignant", "benign", "normal")

@@ -18,8 +18,9 @@ from PIL import Image as PILImage
 from models.training.augment import MEAN, STD, augmentation
 from models.training.backbone import EARLY_OF_UNET, unet_lite0
 from models.training.loop import Schedule
-from models.training.pictures import natural, read
+from models.training.pictures import read
 from models.training.recipe import DICE, GROUP, ID, RECIPES, SPLIT, Recipe
+from models.training.splits import natural
 from models.types import Image, Modality
 
 FOLDERS = {"train": "TrainingSet/LungInfection-Train/Doctor-label", "test": "TestingSet/LungInfection-Test"}
@@ -57,7 +58,7 @@ RECIPES.register(
             "task": "segmentation",
             "classes": ["Infection"],
             "target_layers": ["encoder.blocks.3", "encoder.blocks.6"],
-            "licence": "non-commercial (data terms of COVID-SemiSeg)",
+            "licence": "non-commercial use only (data terms of COVID-SemiSeg)",
             "intended_use": "Teaching and research on segmenting and explaining infection on lung CT slices. Not for diagnosis.",
             "not_for": [
                 "Telling what caused an opacity: haemorrhage, oedema and tumour look alike to it.",
