@@ -80,6 +80,16 @@ RECIPES.register(
                 "Sees 32 mm around the centre and three slices 2.5 mm apart; larger masses are cut off.",
                 "Needs the pixel spacing; pictures without it are refused.",
             ],
+            "failures": [
+                (
+                    "Solid benign nodules of 12 to 15 mm are called malignant, and malignant ones under 9 mm are "
+                    "missed: size weighs more than shape."
+                ),
+                (
+                    "Subsolid (ground-glass) nodules are few in training; of the confident errors two of the first "
+                    "twelve are such."
+                ),
+            ],
             "input": {
                 "height": 128,
                 "width": 128,
