@@ -116,6 +116,53 @@ def predict(
 
 
 @app.command()
+def audit(
+    table: Annotated[
+        str, typer.Argument(help="Scores and labels, .csv or .parquet; or the id of a model with a stored evaluation.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, CSV tables and report.html.")],
+    model: Annotated[str, typer.Option(help="Model that gave the scores: its operating points and card count.")] = "",
+    groups: Annotated[str, typer.Option(help="Columns to report by, separated by commas.")] = "",
+    split: Annotated[str, typer.Option(help="Audit only this split (test, val ...).")] = "",
+    logits: Annotated[bool, typer.Option("--logits", help="The scores are logits.")] = False,
+    replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Write every figure of a table of scores and labels, with intervals, and a report that needs no network."""
+    from dashboard.batch_audit import audit_path
+
+    try:
+        with Progress(console=screen, transient=True) as progress:
+            bar = progress.add_task("auditing", total=1.0)
+            done = audit_path(
+                table,
+                out,
+                model,
+                [name.strip() for name in groups.split(",") if name.strip()],
+                split,
+                logits,
+                replicates,
+                seed,
+                lambda fraction: progress.update(bar, completed=fraction),
+            )
+    except (SightlineError, OSError) as error:
+        raise _stop(_sentence(error)) from None
+    for note in done.notes:
+        screen.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    macro = done.macro
+    _answer(
+        cases=done.n,
+        patients=done.patients,
+        macro_auroc=macro.get("auroc"),
+        macro_auroc_ci=macro.get("auroc_ci"),
+        worst_class=done.worst_class,
+        worst_subgroup=done.worst_subgroup,
+        metrics=str(out / "metrics.json"),
+        report=str(out / "report.html"),
+    )
+
+
+@app.command()
 def samples(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fill the medmnist cache from the network first.")] = False,
 ) -> None:

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         return (ZOO, *named, self.own_models)
 
     @property
+    def operating_points(self) -> Path:
+        """Thresholds kept on the Audit page."""
+        return self.cache / "operating-points"
+
+    @property
     def own_models(self) -> Path:
         """Models added on the Models page."""
         return self.cache / "models"

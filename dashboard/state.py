@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import secrets
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from explainers.types import ParamValue
 from models.types import Case
 
 T = TypeVar("T")
+CASE_PAGE = "case-page"  # under which app.py keeps the page
 DEFAULT_METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 
 
@@ -99,6 +101,31 @@ class CaseView:
 
 
 @dataclass
+class AuditView:
+    """What the reader has chosen on the Audit page.
+
+    Attributes:
+        source: name of the table; ``source_seen`` is the one shown in the last run.
+        split: "" until chosen.
+        focus: name of the class in focus.
+        rows: cases listed under the tabs, numbers of rows of the table; ``title`` says what they share.
+        finding: class index to set when one of them is opened.
+        page: of the list, from 0.
+        answered: the mark last clicked in each figure.
+    """
+
+    source: str = ""
+    source_seen: str = ""
+    split: str = ""
+    focus: str = ""
+    rows: tuple[int, ...] = ()
+    title: str = ""
+    finding: int = 0
+    page: int = 0
+    answered: dict[str, Hashable] = field(default_factory=dict)
+
+
+@dataclass
 class CompareView:
     """What the Compare page holds: the keys of the jobs it has asked for, and those the reader stopped."""
 
@@ -124,6 +151,16 @@ def case_view() -> CaseView:
 
 def compare_view() -> CompareView:
     return _session("compare_view", CompareView)
+
+
+def audit_view() -> AuditView:
+    return _session("audit_view", AuditView)
+
+
+def to_case_page() -> None:
+    """Leave the page at hand for the Case page, which shows what :func:`case_view` says."""
+    st.query_params.clear()  # else the address of the page left would count
+    st.switch_page(st.session_state[CASE_PAGE])
 
 
 def owner() -> str:

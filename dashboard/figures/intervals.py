@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from plotly import graph_objects as go
@@ -29,15 +29,23 @@ class Row:
     n: int
 
 
-def forest(rows: Sequence[Row], axis: str, chance: float | None = None, dark: bool = False) -> Figure:
+def forest(
+    rows: Sequence[Row],
+    axis: str,
+    chance: float | None = None,
+    dark: bool = False,
+    keys: Sequence[Hashable] | None = None,
+) -> Figure:
     """A dot and a line for each row, in the order given from top to bottom.
 
     Args:
         axis: name of the measure.
         chance: drawn as a broken line.
+        keys: what a click on each row returns (``customdata[0]``).
     """
     colours = palette(dark)
     labels = [f"{row.label}  (n = {row.n:,})" for row in rows]
+    names = [row.label for row in rows] if keys is None else list(keys)
     known = [(label, row) for label, row in zip(labels, rows, strict=True) if row.value is not None]
     figure = Figure(
         go.Scatter(
@@ -45,6 +53,7 @@ def forest(rows: Sequence[Row], axis: str, chance: float | None = None, dark: bo
             y=[label for label, _ in known],
             mode="markers",
             marker={"color": colours.accent, "size": 9},
+            unselected={"marker": {"opacity": 1}},  # a click opens cases; the others count as much as before
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -54,8 +63,8 @@ def forest(rows: Sequence[Row], axis: str, chance: float | None = None, dark: bo
                 "thickness": 2,
                 "width": 4,
             },
-            customdata=[_interval(row) for _, row in known],
-            hovertemplate="%{y}<br>%{x:.3f}%{customdata}<extra></extra>",
+            customdata=[[key, _interval(row)] for key, row in zip(names, rows, strict=True) if row.value is not None],
+            hovertemplate="%{y}<br>%{x:.3f}%{customdata[1]}<extra></extra>",
         )
     )
     ends = [end for _, row in known for end in (row.value, row.low, row.high) if end is not None]

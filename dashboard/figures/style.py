@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from plotly.graph_objects import Figure
 
-__all__ = ["DARK", "LIGHT", "Figure", "Palette", "palette", "quiet"]
+__all__ = ["DARK", "LIGHT", "SERIES", "Figure", "Palette", "explorable", "palette", "quiet"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Palette:
 
 
 LIGHT = Palette("#ffffff", "#0b6e6e", "#1d2933", "#55636f", "#d9dee4")
+# Okabe and Ito's colours, told apart with any colour vision and on both grounds, for series that need several.
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 DARK = Palette("#1b2229", "#4fb3ac", "#e3e8ec", "#a6b2bd", "#323c46")
 
 
@@ -49,4 +51,13 @@ def quiet(figure: Figure, colours: Palette, height: int) -> Figure:
     figure.update_xaxes(color=colours.quiet, title_font=font, **axis)
     figure.update_yaxes(color=colours.quiet, title_font=font, **axis)
     figure.update_annotations(font=font)
+    return figure
+
+
+def explorable(figure: Figure, colours: Palette, height: int) -> Figure:
+    """As :func:`quiet`, with axes that can be zoomed and marks that can be clicked."""
+    quiet(figure, colours, height)
+    figure.update_layout(dragmode="zoom", hovermode="closest", clickmode="event+select")
+    figure.update_xaxes(fixedrange=False)
+    figure.update_yaxes(fixedrange=False)
     return figure

@@ -14,6 +14,7 @@ from dashboard.widgets.case_header import from_link, header, target_of, to_link
 from dashboard.widgets.case_panels import about_panel, download_panel, findings_panel
 from dashboard.widgets.case_picker import case_picker, find_case, rows
 from dashboard.widgets.method_settings import method_settings
+from dashboard.widgets.operating_point import at_operating_point
 from dashboard.widgets.viewer.viewer import Pane, ViewerEvents, preload, viewer
 from models.card import ModelCard
 from models.errors import SightlineError
@@ -42,7 +43,9 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
     index = min(view.slices.get(case.id, middle_slice(case.image)), case.image.depth - 1)
     image = case.image.slice(index)
     prediction = _predict(found, card, image)
-    target, requests = None, {}
+    target, requests, source = None, {}, ""
+    if card is not None and prediction is not None:
+        prediction, source = at_operating_point(card, prediction)
     if card is not None and prediction is not None:
         target = target_of(view, case, card, prediction)
         requests = {m: ExplainRequest(card.id, image, m, target, view.params.get(m, {})) for m in view.methods}
@@ -61,7 +64,7 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
         st.markdown(extent)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        newly = findings_panel(card, prediction, case, target.index, f"findings-{card.id}")
+        newly = findings_panel(card, prediction, case, target.index, source, f"findings-{card.id}")
         if newly is not None:
             view.finding, view.against = newly, None
             st.rerun()

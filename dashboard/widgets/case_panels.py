@@ -23,8 +23,14 @@ from models.card import ModelCard
 from models.types import Case, Prediction
 
 
-def findings_panel(card: ModelCard, prediction: Prediction, case: Case, chosen: int, key: str) -> int | None:
-    """All classes, the most probable first; returns a class the reader has just chosen."""
+def findings_panel(
+    card: ModelCard, prediction: Prediction, case: Case, chosen: int, source: str, key: str
+) -> int | None:
+    """All classes, the most probable first; returns a class the reader has just chosen.
+
+    Args:
+        source: where the operating points come from.
+    """
     truth = {readable(name).casefold(): value for name, value in case.labels.items()}
     rows = []
     for index in prediction.order:
@@ -40,7 +46,7 @@ def findings_panel(card: ModelCard, prediction: Prediction, case: Case, chosen: 
         alarming = flagged and not prediction.exclusive
         rows.append(Finding(index, name, probability, threshold, alarming, decision, truth.get(name.casefold())))
     plain = prediction.exclusive and prediction.flagged == prediction.order[:1]
-    note = "" if plain else f"Operating points: {card.thresholds.source}."
+    note = "" if plain else f"Operating points: {source}."
     calibrated = card.calibration.method != "none"
     return findings(rows, chosen=chosen, key=key, note=note, calibrated=calibrated)
 

@@ -16,6 +16,7 @@ from models.training.recipe import GROUP, ID, SPLIT, Recipe
 from models.training.scoring import Scored, probabilities
 from models.types import FloatArray, favoured
 
+FILE = "file"  # names the image in the data folder
 COLUMNS = (ID, GROUP, "class", "label", "score", "raw_score", SPLIT)
 
 
@@ -36,7 +37,7 @@ class Wide:
 
 
 def long_table(recipe: Recipe, card: ModelCard, scored: Scored) -> pd.DataFrame:
-    """``COLUMNS``, then the recipe's attributes and, for segmentation, the figures of :func:`mask_figures`.
+    """``COLUMNS``, the file where the rows name one, then the recipe's attributes and, for segmentation, the figures of :func:`mask_figures`.
 
     ``label`` is int8 in {0, 1}; ``score`` the calibrated and ``raw_score`` the uncalibrated probability, float32.
     """
@@ -53,6 +54,8 @@ def long_table(recipe: Recipe, card: ModelCard, scored: Scored) -> pd.DataFrame:
             SPLIT: rows[SPLIT].astype(str),
         }
     )
+    if FILE in rows:
+        table[FILE] = rows[FILE].astype("string")
     for name in recipe.attributes:
         column = rows[name]
         numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)

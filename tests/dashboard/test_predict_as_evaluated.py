@@ -23,7 +23,7 @@ PLACES = {
     "brain-tumor-mri": "{file}",
     "lung-cancer-ct": "{file}",
     "lung-nodule": "image/{file}",
-    "pneumonia-ct": "{folder}/Imgs/{file}",
+    "pneumonia-ct": "{file}",
 }
 MANY = 12
 

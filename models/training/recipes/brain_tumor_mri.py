@@ -107,6 +107,16 @@ RECIPES.register(
                 "No patient numbers are published: slices of one patient can lie on both sides of the split where they are not near duplicates.",
                 "Contrast-enhanced T1, T2 and FLAIR are mixed without saying which.",
             ],
+            "failures": [
+                (
+                    "Meningioma is the hardest class: 18 of 220 are called another, most often a pituitary tumour "
+                    "where it lies at the base of the brain."
+                ),
+                (
+                    "Of 81 pictures without a tumour 9 are called one: they come from another collection than the "
+                    "tumours."
+                ),
+            ],
             "input": {
                 "height": 160,
                 "width": 160,

@@ -34,12 +34,14 @@ def rows(data: Path) -> pd.DataFrame:
         for place, name in enumerate(files):
             split = "val" if part == "train" and place % 5 == 2 else part
             stem = f"{part}-{Path(name).stem}"
-            found.append({ID: stem, GROUP: stem, SPLIT: split, "folder": folder, "file": name, "Infection": 1})
+            found.append(
+                {ID: stem, GROUP: stem, SPLIT: split, "folder": folder, "file": f"{folder}/Imgs/{name}", "Infection": 1}
+            )
     return pd.DataFrame(found)
 
 
 def image(data: Path, row: Mapping[str, Any]) -> Image:
-    return read(data / row["folder"] / "Imgs" / row["file"], Modality.CT)
+    return read(data / row["file"], Modality.CT)
 
 
 def mask(data: Path, row: Mapping[str, Any]) -> NDArray[np.bool_]:

@@ -1,0 +1,282 @@
+"""Scores of a folder of images with a label table, as a table to audit; stopped or killed, it goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from dashboard.audit.columns import guess, pairs_in
+from dashboard.audit.labels import read_text
+from dashboard.audit.reading import build, task_of
+from dashboard.audit.table import CASE, AuditTable
+from dashboard.batch import BATCH
+from dashboard.cases import middle_slice
+from dashboard.images import ImageFolder
+from dashboard.serving.types import CODE_VERSION, Engine
+from models.card import ModelCard
+from models.context import RunContext
+from models.errors import Cancelled, DataError, SightlineError
+from models.io import read_case
+from models.io.limits import LOCAL_LIMITS
+from models.types import FloatArray, Image
+
+log = logging.getLogger(__name__)
+Show = Callable[[int, int], None]
+KEPT_DAYS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a run came to.
+
+    Attributes:
+        failures: why an image has no score, by the name in the label table.
+    """
+
+    table: AuditTable
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def score_folder(
+    engine: Engine,
+    card: ModelCard,
+    folder: Path,
+    labels: pd.DataFrame,
+    title: str,
+    cache: Path,
+    show: Show,
+    cancelled: threading.Event,
+) -> Scored:
+    """Score the images that a label table names; of a volume the middle slice.
+
+    Args:
+        labels: the first column names the images by file name, path below ``folder`` or name without ending; labels
+            are in columns named like the classes, ``label_<class>``, or one column that holds the class.
+        cache: a folder for the finished parts. Their names are hashes of model and image files, so that the same
+            work is found again; nothing in them names an image.
+        show: called with images done and in all.
+        cancelled: once set, the run ends at the next image; what is scored stays in the cache.
+
+    Raises:
+        DataError: folder or label table cannot be used, or no image could be scored.
+        ModelError: the network cannot be loaded.
+        Cancelled: the run was stopped.
+    """
+    names = _names(labels)
+    _table(card, labels, np.full((len(labels), len(card.classes)), 1 / len(card.classes), np.float32), title)
+    images = ImageFolder(folder)
+    listed = pd.DataFrame({CASE: names})
+    paths = [images.find(listed, row) for row in range(len(names))]
+    absent = "No image of that name is in the folder, or several are; give the path below the folder."
+    failures = {name: absent for name, path in zip(names, paths, strict=True) if path is None}
+    rows = [row for row, path in enumerate(paths) if path is not None]
+    scores = np.full((len(names), len(card.classes)), np.nan, np.float32)
+    parts = _Parts(cache, card)
+    show(0, len(rows))
+    for start in range(0, len(rows), BATCH):
+        chosen = rows[start : start + BATCH]
+        files = [path for path in (paths[row] for row in chosen) if path is not None]
+        scores[chosen], messages = parts.get(files) or parts.put(files, *_score(engine, card, files, cancelled))
+        failures.update({names[row]: text for row, text in zip(chosen, messages, strict=True) if text})
+        show(min(start + BATCH, len(rows)), len(rows))
+    there = np.flatnonzero(~np.isnan(scores).any(axis=1))
+    if not len(there):
+        reason = next(iter(failures.values()))
+        raise DataError(f"None of the {len(names):,} images of {title} could be scored; the first: {reason}")
+    table = _table(card, labels.iloc[there], scores[there], title)
+    if failures:
+        note = f"{len(failures):,} of {len(names):,} images have no score and are left out."
+        table = replace(table, notes=(note, *table.notes))
+    return Scored(table, failures)
+
+
+def _names(labels: pd.DataFrame) -> list[str]:
+    """The images as named in the first column. Raises DataError for an empty or repeated name."""
+    column = str(labels.columns[0])
+    named = read_text(labels[column])
+    wrong = np.flatnonzero(named.isna() | named.duplicated())
+    if len(wrong):
+        raise DataError(
+            f"Row {wrong[0] + 1:,} of the label table: {column}, the first column, is empty or repeats an image; "
+            "it must name each image once."
+        )
+    return [str(name) for name in named]
+
+
+def _table(card: ModelCard, labels: pd.DataFrame, scores: FloatArray, title: str) -> AuditTable:
+    """Labels and (n, K) scores as a table. Raises DataError where no label is found, or one is wrong."""
+    frame = labels.reset_index(drop=True).assign(
+        **{f"score_{name}": scores[:, k] for k, name in enumerate(card.classes)}
+    )
+    found = pairs_in(frame)
+    if not set(found) & set(card.classes):
+        raise DataError(
+            f"The label table has no labels of {card.title}; it needs a column {card.classes[0]} or "
+            f"label_{card.classes[0]} of 0 and 1, or one column that names the class."
+        )
+    unlabelled = {f"label_{name}": np.nan for name in card.classes if name not in found}
+    first = str(frame.columns[0])
+    columns = guess(frame.assign(**{CASE: np.arange(len(frame))}))
+    free = tuple(name for name in columns.attributes if name != first)
+    pairs = {name: found.get(name, (f"score_{name}", f"label_{name}")) for name in card.classes}
+    columns = replace(columns, case=first, form="wide", attributes=free, wide=pairs)
+    points = card.threshold_array.tolist()
+    return build(frame.assign(**unlabelled), columns, title, task_of(card), points, card.id)
+
+
+def _score(
+    engine: Engine, card: ModelCard, files: Sequence[Path], cancelled: threading.Event
+) -> tuple[FloatArray, list[str]]:
+    """(n, K) float32 probabilities, NaN where the image cannot be read or shown to the model; and why, else ""."""
+    scores = np.full((len(files), len(card.classes)), np.nan, np.float32)
+    messages = [""] * len(files)
+    images: dict[int, Image] = {}
+    for place, path in enumerate(files):
+        if cancelled.is_set():
+            raise Cancelled("Stopped by the user.")
+        try:
+            image = read_case(path, limits=LOCAL_LIMITS).image
+            images[place] = image.slice(middle_slice(image))
+        except SightlineError as error:
+            messages[place] = str(error)
+
+    def predict(places: list[int]) -> None:
+        try:
+            answers = engine.predict(card.id, [images[place] for place in places], RunContext(cancelled=cancelled))
+        except DataError as error:
+            if len(places) == 1:
+                messages[places[0]] = str(error)
+                return
+            for place in places:
+                predict([place])
+            return
+        for place, answer in zip(places, answers, strict=True):
+            scores[place] = answer.probabilities
+
+    if images:
+        predict(list(images))
+    return scores, messages
+
+
+class _Parts:
+    """Scores of a few images each, in files whose names tell model and images only to who has both."""
+
+    def __init__(self, folder: Path, card: ModelCard) -> None:
+        self._folder = folder
+        facts = [CODE_VERSION, card.weights.sha256, card.architecture, card.input_digest, card.activation]
+        self._model = json.dumps([*facts, card.calibration.model_dump(mode="json"), list(card.classes)])
+        self._classes = len(card.classes)
+        for level in (folder.parent, folder):
+            level.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for old in [*folder.glob("*.npz"), *folder.glob("*.tmp")]:
+            if time.time() - old.stat().st_mtime > KEPT_DAYS * 86_400:
+                old.unlink(missing_ok=True)
+
+    def get(self, files: Sequence[Path]) -> tuple[FloatArray, list[str]] | None:
+        """None where the part is not there, or damaged."""
+        try:
+            with np.load(self._path(files), allow_pickle=False) as stored:
+                scores, messages = stored["scores"], json.loads(str(stored["messages"]))
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        return (scores, messages) if scores.shape == (len(files), self._classes) else None
+
+    def put(self, files: Sequence[Path], scores: FloatArray, messages: list[str]) -> tuple[FloatArray, list[str]]:
+        """Write whole or not at all; the part itself is returned. A full disk costs only the resuming."""
+        path = self._path(files)
+        draft = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
+        try:
+            with draft.open("wb") as file:
+                np.savez(file, scores=scores, messages=np.array(json.dumps(messages)))
+            draft.replace(path)
+        except OSError as error:
+            log.warning("A part of the scores could not be stored (%s); free some disk space.", type(error).__name__)
+            draft.unlink(missing_ok=True)
+        return scores, messages
+
+    def _path(self, files: Sequence[Path]) -> Path:
+        found = hashlib.sha256(self._model.encode())
+        for path in files:
+            stat = path.stat()
+            found.update(f"\0{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        return self._folder / f"{found.hexdigest()}.npz"
+
+
+class ScoringRun:
+    """One run in a thread of its own; read from any thread.
+
+    Attributes:
+        done, total: images.
+        message: the sentence to show when it failed.
+    """
+
+    def __init__(self, work: Callable[[Show, threading.Event], Scored]) -> None:
+        self.state: Literal["running", "done", "stopped", "failed"] = "running"
+        self.done, self.total, self.message = 0, 0, ""
+        self.result: Scored | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), name="sightline-scoring", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the image at hand."""
+        self._stop.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._thread.join(timeout)
+
+    def _run(self, work: Callable[[Show, threading.Event], Scored]) -> None:
+        try:
+            self.result = work(self._show, self._stop)
+        except Cancelled:
+            self.state = "stopped"
+        except SightlineError as error:
+            self.message, self.state = str(error), "failed"
+        except Exception as error:  # a fault of a library must be told on the page, not lost with the thread
+            log.exception("Scoring a folder failed.")
+            self.message = (
+                f"Scoring failed unexpectedly ({type(error).__name__}); try again, and report it with the log."
+            )
+            self.state = "failed"
+        else:
+            self.state = "done"
+
+    def _show(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+
+class ScoringRuns:
+    """The runs of this process, by what they work on: asked for again, a run under way is found again."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, ScoringRun] = {}
+        self._lock = threading.Lock()
+
+    def start(self, key: str, work: Callable[[Show, threading.Event], Scored]) -> ScoringRun:
+        with self._lock:
+            run = self._runs.get(key)
+            if run is None or run.state in ("stopped", "failed"):
+                for other in [name for name, old in self._runs.items() if old.state != "running"]:
+                    del self._runs[other]
+                run = self._runs[key] = ScoringRun(work)
+            return run
+
+    def close(self) -> None:
+        """Stop all; threads inside torch must end before the interpreter does."""
+        for run in self._runs.values():
+            run.stop()
+        for run in self._runs.values():
+            run.join(30)

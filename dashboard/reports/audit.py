@@ -1,0 +1,272 @@
+"""An audit as files: ``metrics.json``, tables as CSV, and a report of one page that needs no network."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+from dashboard.audit import calibration
+from dashboard.audit.bootstrap import REPLICATES
+from dashboard.audit.confusion import matrix, two_by_two
+from dashboard.audit.discrimination import AVERAGES, TITLES, Discrimination
+from dashboard.audit.failures import confident_errors
+from dashboard.audit.metrics import AuditMetrics, collect
+from dashboard.audit.subgroups import TITLES as GROUP_TITLES
+from dashboard.audit.subgroups import Subgroups
+from dashboard.audit.table import CASE, AuditTable
+from dashboard.cases import RESEARCH_NOTE, readable
+from dashboard.figures.confusion import confusion
+from dashboard.figures.intervals import Row, forest
+from dashboard.figures.page import embed, script
+from dashboard.figures.style import Figure
+from dashboard.reports.checklist import checklist
+from models.card import ModelCard
+
+LISTED = 20  # failures in the report
+Progress = Callable[[float], None]
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2"]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Section:
+    title: str
+    text: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    tables: tuple[pd.DataFrame, ...] = field(default=())
+
+
+def audit_files(
+    table: AuditTable,
+    card: ModelCard | None = None,
+    groups: Sequence[str] = (),
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    progress: Progress = lambda share: None,
+) -> tuple[AuditMetrics, dict[str, bytes]]:
+    """The record and every file by name.
+
+    Args:
+        card: of the model that gave the scores, where it is known.
+        groups: attributes to report by. Raises DataError for one that the table does not have.
+        progress: told the share done, 0 to 1.
+    """
+    record, found, parted = collect(table, groups, replicates, seed, progress)
+    classes = class_table(found)
+    tables = {
+        "classes.csv": classes,
+        "calibration.csv": _reliability(table),
+        "failures.csv": _failures(table),
+    }
+    if parted:
+        tables["subgroups.csv"] = _groups(table, parted)
+    files = {name: part.to_csv(index=False).encode() for name, part in tables.items()}
+    files["metrics.json"] = record.model_dump_json(indent=1).encode()
+    files["report.html"] = _page(table, card, record, found, parted).encode()
+    return record, files
+
+
+def audit_zip(files: dict[str, bytes]) -> bytes:
+    """All files in one archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def class_table(found: Discrimination) -> pd.DataFrame:
+    """One row a class and figure: value, ends of the interval, n."""
+    return pd.DataFrame(
+        [
+            {
+                "class": one.name,
+                "figure": name,
+                "value": e.value,
+                "low": e.low,
+                "high": e.high,
+                "n": e.n,
+                "note": e.note,
+            }
+            for one in found.classes
+            for name, e in one.figures.items()
+        ]
+    )
+
+
+def _groups(table: AuditTable, parted: dict[str, tuple[Subgroups, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "attribute": attribute, "group": group.label, "class": name, "figure": figure, "value": value.value,
+                "low": value.low, "high": value.high, "n": value.n, "note": value.note,
+                "gap": gap.estimate.value, "gap_low": gap.estimate.low, "gap_high": gap.estimate.high,
+                "gap_p": gap.p, "gap_p_holm": gap.adjusted,
+            }
+            for attribute, parts in parted.items()
+            for name, part in zip((*table.classes, "all classes"), parts, strict=True)
+            for group in part.groups
+            for figure, value in group.values.items()
+            for gap in [group.gaps[figure]]
+        ]
+    )  # fmt: skip
+
+
+def _reliability(table: AuditTable) -> pd.DataFrame:
+    rows = []
+    for k, name in enumerate(table.classes):
+        bins = calibration.bins(calibration.outcomes(table, k))
+        for place in range(len(bins.n)):
+            rows.append(
+                {
+                    "class": name, "from": bins.edges[place], "to": bins.edges[place + 1], "n": bins.n[place],
+                    "mean_score": bins.confidence[place], "observed": bins.observed[place],
+                    "low": bins.low[place], "high": bins.high[place],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _failures(table: AuditTable) -> pd.DataFrame:
+    ranked = confident_errors(table)
+    return pd.DataFrame(
+        {
+            "case_id": table.cases[CASE].to_numpy()[ranked.rows],
+            "class": [table.classes[k] for k in ranked.columns],
+            "label": [float(table.labels[row, k]) for row, k in zip(ranked.rows, ranked.columns, strict=True)],
+            "score": [float(table.scores[row, k]) for row, k in zip(ranked.rows, ranked.columns, strict=True)],
+            "confidence": ranked.numbers,
+        }
+    )
+
+
+def _page(
+    table: AuditTable,
+    card: ModelCard | None,
+    record: AuditMetrics,
+    found: Discrimination,
+    parted: dict[str, tuple[Subgroups, ...]],
+) -> str:
+    people = f"{table.patients:,}" if table.has_patients else "not named in the table"
+    facts = [
+        ("Model", f"{card.title}, {card.id} version {card.version}" if card is not None else "not named"),
+        ("Cases", f"{len(table):,}"),
+        ("Patients", people),
+        ("Classes", ", ".join(readable(name) for name in table.classes)),
+        ("Weakest class", readable(record.worst_class) if record.worst_class else "not named: one class, or too few cases"),
+        ("Weakest subgroup", record.worst_subgroup or "no subgroup was asked for"),
+        ("Table (SHA-256)", record.table_sha256),
+        ("Software", ", ".join(f"{name} {number}" for name, number in record.versions.items())),
+    ]  # fmt: skip
+    sections = [
+        _performance(found),
+        _confusions(table),
+        *(_subgroup_section(name, parts, table) for name, parts in parted.items()),
+        _failure_section(table),
+        _methods(record),
+        _items(table, card, found, list(parted)),
+    ]
+    return _TEMPLATES.get_template("audit.html.j2").render(
+        record=record, facts=facts, sections=sections, script=script(), note=RESEARCH_NOTE
+    )
+
+
+def _performance(found: Discrimination) -> _Section:
+    rows = [
+        {"Class": readable(one.name), "Positive": f"{one.positives:,} of {one.n:,}"}
+        | {title: one.figures[name].text for name, title in TITLES.items()}
+        for one in found.classes
+    ]
+    if len(found.classes) > 1:
+        rows += [
+            {"Class": f"{kind.capitalize()} average", "Positive": ""}
+            | {title: found.averages[kind][name].text for name, title in TITLES.items()}
+            for kind in AVERAGES
+        ]
+    figures = tuple(
+        embed(_forest(found, name, chance)) for name, chance in (("auroc", 0.5), ("auprc", None), ("ece", None))
+    )
+    meaning = "; ".join(f"{kind}: {words}" for kind, words in AVERAGES.items())
+    return _Section("Performance of each class", (f"Averages. {meaning}.",), figures, (pd.DataFrame(rows),))
+
+
+def _forest(found: Discrimination, name: str, chance: float | None) -> Figure:
+    rows = [Row(readable(one.name), e.value, e.low, e.high, e.n) for one in found.classes for e in [one.figures[name]]]
+    return forest(rows, TITLES[name], chance)
+
+
+def _confusions(table: AuditTable) -> _Section:
+    if table.exclusive:
+        figure = confusion([readable(name) for name in table.classes], matrix(table).tolist())
+        return _Section("Confusion", ("Rows are the true classes, columns those decided for.",), (embed(figure),))
+    rows = [
+        {
+            "Class": readable(name), "Threshold": f"{threshold:.3f}", "Found": cells[0, 0], "Missed": cells[0, 1],
+            "False alarms": cells[1, 0], "Rightly left": cells[1, 1],
+        }
+        for name, threshold, cells in zip(table.classes, table.thresholds, two_by_two(table), strict=True)
+    ]  # fmt: skip
+    return _Section("Decisions at the operating points", tables=(pd.DataFrame(rows),))
+
+
+def _subgroup_section(name: str, parts: tuple[Subgroups, ...], table: AuditTable) -> _Section:
+    part = parts[-1]
+    alone = len(table.classes) == 1  # over several classes these two have no meaning as a mean
+    titles = {f: t for f, t in GROUP_TITLES.items() if alone or f not in ("prevalence", "miscalibration")}
+    rows = [
+        {"Group": group.label, "Cases": f"{group.n:,}", "Patients": f"{group.patients:,}"}
+        | {title: group.values[figure].text for figure, title in titles.items()}
+        | {"AUROC less that of the rest": group.gaps["auroc"].estimate.text}
+        for group in part.groups
+    ]
+    values = [Row(g.label, e.value, e.low, e.high, e.n) for g in part.groups for e in [g.values["auroc"]]]
+    figure = forest(values, "AUROC" if len(table.classes) == 1 else "AUROC, mean of the classes", 0.5)
+    tests = part.comparisons("auroc")
+    text = (
+        f"{tests} {'comparison' if tests == 1 else 'comparisons'} for each figure; with intervals of 95 % about one in "
+        "twenty excludes 0 by chance alone. subgroups.csv holds every class, with p adjusted after Holm."
+    )
+    return _Section(f"Subgroups: {readable(name)}", (text,), (embed(figure),), (pd.DataFrame(rows),))
+
+
+def _failure_section(table: AuditTable) -> _Section:
+    listed = _failures(table).head(LISTED)
+    shown = listed.assign(
+        **{
+            "class": listed["class"].map(readable),
+            "label": listed.label.map({1.0: "present", 0.0: "absent"}),
+            "score": listed.score.map("{:.3f}".format),
+            "confidence": listed.confidence.map("{:.3f}".format),
+        }
+    )
+    return _Section(
+        "Most confident errors",
+        (f"The first {len(listed)}; failures.csv holds the first thousand.",),
+        tables=(shown.rename(columns=lambda name: readable(name).capitalize()),),
+    )
+
+
+def _methods(record: AuditMetrics) -> _Section:
+    return _Section(
+        "Methods",
+        (
+            f"Intervals are 2.5 and 97.5 percentiles of {record.replicates:,} bootstrap replicates that draw whole "
+            f"{record.resampled} with replacement, seed {record.seed}; DeLong's interval of each AUROC, which takes "
+            "cases as independent, stands in metrics.json. A figure of fewer than ten cases is not given.",
+            "AUPRC is the sum of precision over recall steps. Calibration error (ECE): 15 bins of equal width; its "
+            "replicates are moved by their mean bias. Pairs of case and class with an unknown label are left out.",
+            "Groups are compared with all other cases, not with the whole. No correction of intervals for multiplicity.",
+        ),
+    )
+
+
+def _items(table: AuditTable, card: ModelCard | None, found: Discrimination, groups: Sequence[str]) -> _Section:
+    items = checklist(table, card, found, groups)
+    frame = pd.DataFrame([(one.guideline, one.number, one.topic, one.answer) for one in items])
+    frame.columns = pd.Index(["Guideline", "Item", "Topic", "What this audit says"])
+    return _Section("Reporting guidelines", tables=(frame,))
