@@ -63,8 +63,8 @@ def presort(groups: Rows, labels: Mask, scores: NDArray[np.float32], decided: Ma
     """All arguments (m,), cases with a known label."""
     order = np.argsort(-scores, kind="stable")
     score = scores[order].astype(np.float64)
-    # Bins as in Guo et al. 2017 and torchmetrics: (low, high], 0 in the first.
-    bins = np.searchsorted(np.linspace(0, 1, BINS + 1, dtype=np.float32)[1:-1], scores[order], side="left")
+    # Bins hold low <= score < high, as in dashboard.audit.calibration and torchmetrics; 1 is in the last.
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1, dtype=np.float32)[1:-1], scores[order], side="right")
     ends = np.ones(len(score), dtype=bool)
     ends[:-1] = score[1:] != score[:-1]
     return Sorted(groups[order].astype(np.int32), labels[order], decided[order], ends, score, bins.astype(np.int8))

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.audit.intervals import FEW
-from dashboard.audit.table import CASE, AuditTable, Mask, Rows
-from models.errors import DataError
+from dashboard.audit.table import AuditTable, Mask, Rows
 
 MOST = 1000  # entries of a list
 _TINY = 1e-7  # float32 cannot tell a probability from 0 or 1 any closer
@@ -144,44 +143,6 @@ def self_confidence(table: AuditTable) -> tuple[NDArray[np.float64], NDArray[np.
     return means[0], means[1]
 
 
-def disagreement(table: AuditTable, other: AuditTable, column: int | None = None, most: int = MOST) -> Ranking:
-    """Cases that two tables decide differently, by how far apart they are.
-
-    For findings that may hold together: the distance between the two :func:`margins`, from 0 to 2. Where classes
-    exclude each other: half the sum of the differences of all probabilities (total variation), from 0 to 1.
-
-    Args:
-        other: scores of another model. Cases and classes are matched by name; the labels of ``table`` count.
-
-    Raises:
-        DataError: the tables share no case or no class, or their classes exclude each other in one alone.
-    """
-    if table.exclusive != other.exclusive:
-        raise DataError("In one table the classes exclude each other, in the other not; choose two of one kind.")
-    shared = [name for name in table.classes if name in other.classes]
-    here, there = _matched(table, other)
-    if not shared or not len(here):
-        raise DataError(f"{table.title} and {other.title} share no {'case' if shared else 'class'}; choose another.")
-    if table.exclusive and set(table.classes) != set(other.classes):
-        raise DataError(f"{table.title} and {other.title} do not choose among the same classes; choose another.")
-    mine = np.asarray([table.column(name) for name in shared])
-    theirs = np.asarray([other.column(name) for name in shared])
-    differs, apart = np.zeros_like(table.decided), np.zeros(table.scores.shape)
-    own, foreign = table.decided[here][:, mine], other.decided[there][:, theirs]
-    if table.exclusive:
-        distance = np.abs(table.scores[here][:, mine] - other.scores[there][:, theirs]).sum(1, keepdims=True) / 2
-        apart[np.ix_(here, mine)] = distance
-        differs[np.ix_(here, mine)] = own & ~foreign
-        involved = own | foreign
-        if column is not None:
-            differs[here] &= involved[:, [shared.index(table.classes[column])]]
-            column = None
-    else:
-        apart[np.ix_(here, mine)] = np.abs(margins(table)[here][:, mine] - margins(other)[there][:, theirs])
-        differs[np.ix_(here, mine)] = own != foreign
-    return _ranking(table, differs, apart, column, most)
-
-
 def margins(table: AuditTable) -> NDArray[np.float64]:
     """(n, K) signed distance of the score from its operating point, as a share of the way to 1 (or, below 0, to 0)."""
     points = np.asarray(table.thresholds, dtype=np.float64)
@@ -206,13 +167,6 @@ def _suggested(scores: NDArray[np.float64], present: NDArray[np.float64]) -> Mas
     passing = np.where(scores >= present, scores, -1.0)
     best = passing.argmax(1) if scores.shape[1] else np.zeros(len(scores), dtype=np.intp)
     return np.asarray(np.eye(scores.shape[1], dtype=bool)[best] & (passing >= 0))
-
-
-def _matched(table: AuditTable, other: AuditTable) -> tuple[Rows, Rows]:
-    """Rows of the cases that both hold, in the order of the first."""
-    places = other.cases.reset_index().set_index(CASE)["index"].reindex(table.cases[CASE]).to_numpy(np.float64)
-    here = np.flatnonzero(np.isfinite(places))
-    return here, places[here].astype(np.intp)
 
 
 def _ranking(

@@ -50,6 +50,7 @@ def prevalence_chart(frame: pd.DataFrame, log: bool, dark: bool = False) -> Figu
                 },
                 customdata=[[int(number)] for number in rows.index],
                 hovertext=[_facts(row) for row in rows.to_dict("records")],
+                unselected={"marker": {"opacity": 0.6}},
                 hovertemplate="%{hovertext}<extra></extra>",
             )
         )
@@ -100,6 +101,7 @@ def against_prevalence(
             mode="markers+text",
             text=[readable(one.name) for one, _ in shown],
             textposition=_sides([one.prevalence for one, _ in shown], values[:, 0]),
+            cliponaxis=False,
             textfont={"size": 12, "color": colours.text},
             marker={"color": colours.accent, "size": 9},
             error_y={

@@ -43,7 +43,7 @@ def values_and_gaps(groups: Sequence[Group], figure: str, title: str, dark: bool
     colours = palette(dark)
     drawn = make_subplots(
         rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04,
-        subplot_titles=[title, "Difference from all other cases"],
+        subplot_titles=[title, "Gap to the rest"],
     )  # fmt: skip
     values = [group.values[figure] for group in groups]
     gaps = [group.gaps[figure].estimate for group in groups]
@@ -117,7 +117,7 @@ def heat(
     colours = palette(dark)
     shades = np.array([[np.nan if c.shade is None else c.shade for c in row] for row in cells], dtype=np.float64)
     reach = float(np.nanmax(np.abs(shades))) if np.isfinite(shades).any() else 1.0
-    low, high = SERIES[0], SERIES[1]
+    low, high = (_mixed(colour, colours.ground) for colour in SERIES[:2])
     figure = Figure(
         go.Heatmap(
             z=shades,
@@ -218,13 +218,13 @@ def add_points(
                 y=[heights[place] for place in unknown],
                 mode="markers+text",
                 marker={"color": colours.quiet, "size": 8, "symbol": "circle-open"},
-                text=[f" {estimates[place].note}" for place in unknown],
+                text=[f" {_short(estimates[place].note)}" for place in unknown],
                 textposition="middle right",
                 cliponaxis=False,
                 textfont={"color": colours.quiet, "size": 13},
                 showlegend=False,
-                customdata=[[keys[place], words[place]] for place in unknown],
-                hovertemplate="%{customdata[0]}<br>%{text}<br>%{customdata[1]}<extra></extra>",
+                customdata=[[keys[place], f"{estimates[place].note}<br>{words[place]}"] for place in unknown],
+                hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
                 unselected=_unselected(),
             ),
             row=1,
@@ -245,9 +245,20 @@ def by_line(figure: Figure, labels: Sequence[str], colours: Palette) -> Figure:
     return figure
 
 
+def _mixed(colour: str, ground: str) -> str:
+    """Pale enough for words to be read on it."""
+    parts = [(int(colour[k : k + 2], 16), int(ground[k : k + 2], 16)) for k in (1, 3, 5)]
+    return "#" + "".join(f"{round(0.6 * a + 0.4 * b):02x}" for a, b in parts)
+
+
 def _unselected() -> dict[str, dict[str, float]]:
     """A click must not pale the other marks."""
     return {"marker": {"opacity": 1}}
+
+
+def _short(note: str) -> str:
+    """ "too few positive patients (n=7)" without whom, which the hover says."""
+    return f"too few{note[note.rfind(' (') :]}" if note.startswith("too few") else note
 
 
 def _note(estimate: Estimate) -> str:

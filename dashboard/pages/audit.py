@@ -7,18 +7,18 @@ import streamlit as st
 from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.state import AuditView, audit_view, services
-from dashboard.widgets.audit_calibration import calibration_tab
-from dashboard.widgets.audit_cases import case_list
-from dashboard.widgets.audit_chart import Audit
-from dashboard.widgets.audit_compare import compare_tab
-from dashboard.widgets.audit_confusion import confusion_tab
-from dashboard.widgets.audit_export import export
-from dashboard.widgets.audit_failures import failures_tab
-from dashboard.widgets.audit_imbalance import imbalance_tab
-from dashboard.widgets.audit_overview import headline, overview_tab
-from dashboard.widgets.audit_source import choose_table, other_table
-from dashboard.widgets.audit_subgroups import subgroups_tab
-from dashboard.widgets.audit_thresholds import thresholds_tab
+from dashboard.widgets.audit.calibration import calibration_tab
+from dashboard.widgets.audit.cases import case_list
+from dashboard.widgets.audit.chart import Audit
+from dashboard.widgets.audit.compare import compare_tab
+from dashboard.widgets.audit.confusion import confusion_tab
+from dashboard.widgets.audit.export import export
+from dashboard.widgets.audit.failures import failures_tab
+from dashboard.widgets.audit.imbalance import imbalance_tab
+from dashboard.widgets.audit.overview import headline, overview_tab
+from dashboard.widgets.audit.source import choose_table, other_table
+from dashboard.widgets.audit.subgroups import subgroups_tab
+from dashboard.widgets.audit.thresholds import thresholds_tab
 from models.card import ModelCard
 from models.errors import SightlineError
 
@@ -80,6 +80,7 @@ def _chosen(whole: AuditTable, view: AuditView, card: ModelCard | None) -> Audit
     table = whole if split == ALL else _part(whole.digest, split, whole)
     if (whole.title, split) != (view.source_seen, view.split):
         view.source_seen, view.split, view.rows, view.title = whole.title, split, (), ""
+        view.answered.clear()
     focus = view.focus if view.focus in whole.classes else whole.classes[0]
     if len(whole.classes) > 1:
         focus = class_place.selectbox(

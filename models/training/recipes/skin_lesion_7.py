@@ -76,6 +76,10 @@ RECIPES.register(
                 "Rulers, hair and ink can sway it, as in most networks trained on these images.",
                 "Knows seven classes only; anything else is forced into one of them.",
             ],
+            "failures": [
+                "Actinic keratosis is taken for benign keratosis or melanoma more often than it is recognised.",
+                "Three melanomas in ten are called a melanocytic nevus, one in eight a benign keratosis.",
+            ],
             "input": {
                 "height": 144,
                 "width": 192,

@@ -11,8 +11,7 @@ from sklearn.metrics import log_loss
 from dashboard.audit import failures
 from dashboard.audit.failures import Ranking
 from dashboard.audit.table import AuditTable
-from dashboard.widgets.audit_failures import listing
-from models.errors import DataError
+from dashboard.widgets.audit.failures import listing
 from tests.dashboard.audit.tables import make_table
 
 POINTS = (0.1, 0.5, 0.8)
@@ -167,54 +166,6 @@ def test_planted_label_errors_come_first(task: str) -> None:
     first = failures.suspected_labels(table).cases[:60]
     assert len(first) >= 30
     assert len(set(first) & set(flipped)) >= 0.8 * len(first)
-
-
-def test_two_tables_disagree_where_their_decisions_differ_whatever_the_order_of_cases() -> None:
-    table, rng = table_of(), np.random.default_rng(2)
-    order = rng.permutation(300)[:200]
-    other = replace(
-        table,
-        classes=("C", "A", "Z"),
-        cases=table.cases.iloc[order].reset_index(drop=True),
-        labels=table.labels[order],
-        scores=rng.random((200, 3)).astype(np.float32),
-        thresholds=(0.3, 0.6, 0.5),
-    )
-    found = failures.disagreement(table, other)
-    mine, theirs = failures.margins(table), failures.margins(other)
-    expected = {
-        (int(row), k): abs(mine[row, k] - theirs[place, there])
-        for place, row in enumerate(order)
-        for k, there in ((0, 1), (2, 0))
-        if table.decided[row, k] != other.decided[place, there]
-    }
-    assert pairs(found) == pytest.approx(expected)
-    assert (np.diff(found.numbers) <= 0).all()
-    assert set(failures.disagreement(table, other, 2).rows) == {row for row, k in expected if k == 2}
-    assert len(failures.disagreement(table, table)) == 0
-
-
-def test_two_tables_of_exclusive_classes_disagree_by_total_variation() -> None:
-    table = table_of("multiclass")
-    other = table.with_scores(np.roll(table.scores, 1, axis=0))
-    found = failures.disagreement(table, other)
-    one, two = table.scores.argmax(1), other.scores.argmax(1)
-    distance = np.abs(table.scores - other.scores).sum(1) / 2
-    assert pairs(found) == pytest.approx({(i, one[i]): distance[i] for i in range(300) if one[i] != two[i]})
-    only = {i for i in range(300) if one[i] != two[i] and 1 in (one[i], two[i])}
-    assert set(failures.disagreement(table, other, 1).rows) == only
-
-
-def test_tables_that_cannot_be_compared_say_why() -> None:
-    table = table_of()
-    foreign = replace(table, classes=("X", "Y", "Z"))
-    strangers = replace(table, cases=table.cases.assign(case_id=[f"other-{i}" for i in range(300)]))
-    for other, said in ((foreign, "no class"), (strangers, "no case"), (table_of("multiclass"), "of one kind")):
-        with pytest.raises(DataError, match=said):
-            failures.disagreement(table, other)
-    exclusive = table_of("multiclass")
-    with pytest.raises(DataError, match="same classes"):
-        failures.disagreement(exclusive, replace(exclusive, classes=("A", "B", "D")))
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])

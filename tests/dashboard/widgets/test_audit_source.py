@@ -19,7 +19,7 @@ def script() -> None:
     import streamlit as st
 
     from dashboard.settings import ZOO
-    from dashboard.widgets.audit_source import choose_table
+    from dashboard.widgets.audit.source import choose_table
     from models.card import find_cards
     from models.types import Prediction
 
@@ -142,7 +142,7 @@ def test_the_model_behind_the_scores_lends_its_operating_points(app):
 
 
 def test_a_folder_is_scored_and_its_table_shown(app, tmp_path, monkeypatch):
-    monkeypatch.setattr("dashboard.widgets.audit_folder.settings", lambda: type("S", (), {"cache": tmp_path / "cache"}))
+    monkeypatch.setattr("dashboard.widgets.audit.folder.settings", lambda: type("S", (), {"cache": tmp_path / "cache"}))
     for row, grey in enumerate((51, 102, 204)):
         Picture.fromarray(np.full((32, 32), grey, np.uint8)).save(tmp_path / f"{row}.png")
     app.toggle(key="audit-folder-open").set_value(True).run()

@@ -13,10 +13,10 @@ from dashboard.audit.imbalance import Leak
 from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.figures.imbalance import against_prevalence, prevalence_chart
-from dashboard.widgets.audit_cells import choice
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
-from dashboard.widgets.audit_label_pairs import labels_together
-from dashboard.widgets.audit_overview import measured
+from dashboard.widgets.audit.cells import choice
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
+from dashboard.widgets.audit.label_pairs import labels_together
+from dashboard.widgets.audit.overview import measured
 
 _METRICS = {"auprc": "AUPRC", "auroc": "AUROC", "lift": "AUPRC / prevalence"}
 _LOSSES = {

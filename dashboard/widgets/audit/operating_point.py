@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
@@ -14,7 +13,7 @@ from dashboard.audit.thresholds import Called, Rule, choose
 from dashboard.cases import readable
 from dashboard.settings import settings
 from dashboard.state import audit_view
-from dashboard.widgets.audit_chart import Audit, open_cases
+from dashboard.widgets.audit.chart import Audit, open_cases
 from models.errors import DataError
 
 _PRESENT, _HAND = "present", "hand"
@@ -38,11 +37,6 @@ class Choice:
     threshold: float
     how: str
     prevalence: float | None
-
-
-def points_folder() -> Path:
-    """Where operating points are kept."""
-    return settings().operating_points
 
 
 def chosen_point(audit: Audit, found: Curves) -> Choice:
@@ -118,7 +112,7 @@ def keep(audit: Audit, choice: Choice, n: int) -> None:
             "it could do, and is not kept."
         )
         return
-    folder = points_folder()
+    folder = settings().operating_points
     with st.form("keep-point", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Keep this operating point as", "screening", max_chars=60, width=300)
         pressed = st.form_submit_button("Save", icon=":material/save:")

@@ -14,9 +14,9 @@ from dashboard.audit.thresholds import Called, called, rates
 from dashboard.cases import readable
 from dashboard.figures.operating import Mark, against, decision, precision_recall, roc
 from dashboard.figures.style import Figure
-from dashboard.widgets.audit_chart import Audit, chart
-from dashboard.widgets.audit_operating_point import Choice, chosen_point, click, keep, show_called
-from dashboard.widgets.audit_replicates import drawn
+from dashboard.widgets.audit.chart import Audit, chart
+from dashboard.widgets.audit.operating_point import Choice, chosen_point, click, keep, show_called
+from dashboard.widgets.audit.replicates import drawn
 
 _PREVALENCES = np.geomspace(0.0005, 0.6, 80)
 _CLINIC = [float(f"{value:.2g}") for value in np.geomspace(0.0005, 0.6, 60)]

@@ -11,7 +11,7 @@ from dashboard.audit.intervals import FEW
 from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.figures.confusion import Cells, grid
-from dashboard.widgets.audit_cells import (
+from dashboard.widgets.audit.cells import (
     HUNDREDS,
     choice,
     counted,
@@ -23,7 +23,7 @@ from dashboard.widgets.audit_cells import (
     share_columns,
     share_text,
 )
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
 
 _INSTEAD = {"ratio": "Against chance", "rate": "Rate", "counts": "Counts"}
 _TOGETHER = {"true": "Present", "called": "Called", "excess": "Called less present"}

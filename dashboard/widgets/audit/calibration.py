@@ -11,10 +11,10 @@ from dashboard.audit.recalibrate import caution
 from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.state import services
-from dashboard.widgets.audit_chart import Audit
-from dashboard.widgets.audit_recalibration import recalibration
-from dashboard.widgets.audit_reliability import AS_GIVEN, DECIDED, decimals, diagram, figures, frame_of
-from dashboard.widgets.audit_replicates import drawn
+from dashboard.widgets.audit.chart import Audit
+from dashboard.widgets.audit.recalibration import recalibration
+from dashboard.widgets.audit.reliability import AS_GIVEN, DECIDED, decimals, diagram, figures, frame_of
+from dashboard.widgets.audit.replicates import drawn
 
 _SCHEMES: dict[Scheme, str] = {"width": "equal width", "mass": "equally many cases"}
 

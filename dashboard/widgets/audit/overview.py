@@ -15,7 +15,7 @@ from dashboard.audit.table import AuditTable, Rows
 from dashboard.cases import readable
 from dashboard.figures.intervals import Row, forest
 from dashboard.figures.style import Figure
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
 
 _CHANCE = {"auroc": 0.5, "balanced_accuracy": 0.5}
 

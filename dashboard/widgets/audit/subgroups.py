@@ -24,7 +24,7 @@ from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.figures.style import Figure
 from dashboard.figures.subgroups import Cell, calibration, heat, values_and_gaps
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
 from models.errors import DataError
 
 _NO_SECOND = "nothing"
@@ -192,6 +192,7 @@ def _crossed(audit: Audit, result: Subgroups, figure: str, about: str) -> None:
         ),
         f"subgroups-crossed-{figure}",
         f"{TITLES[figure]} in each pair of groups",
+        data(result),
     )
     _open(audit, result, clicked, about)
     st.caption(f"{TITLES[figure]} in each pair of groups; the colour is the gap to all other cases.")
@@ -214,7 +215,7 @@ def _underdiagnosis(audit: Audit, choice: _Choice) -> None:
         st.caption("Not available: the classes exclude each other and none of them says that there is no finding.")
         return
     clicked = chart(
-        lambda dark: values_and_gaps(result.groups, UNDERDIAGNOSIS, "Share missed entirely", dark),
+        lambda dark: values_and_gaps(result.groups, UNDERDIAGNOSIS, "Share missed", dark),
         "subgroups-underdiagnosis",
         "Share of cases with a finding for which nothing is called, in each group",
         data(result),

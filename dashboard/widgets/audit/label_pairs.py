@@ -10,8 +10,8 @@ from dashboard.audit.imbalance import LabelPairs
 from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.figures.confusion import Cells, grid
-from dashboard.widgets.audit_cells import HUNDREDS, choice, counted, each, ends_text, long_frame, pair_columns
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
+from dashboard.widgets.audit.cells import HUNDREDS, choice, counted, each, ends_text, long_frame, pair_columns
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -14,8 +14,8 @@ from dashboard.audit.table import AuditTable
 from dashboard.cases import SYSTEMS
 from dashboard.jobs.desk import Desk
 from dashboard.state import AuditView, audit_view
-from dashboard.widgets.audit_folder import folder_form
-from dashboard.widgets.audit_mapping import OwnTable, mapping
+from dashboard.widgets.audit.folder import folder_form
+from dashboard.widgets.audit.mapping import OwnTable, mapping
 from models.card import ModelCard
 from models.errors import DataError, SightlineError
 from sample_data.samples import data_folder

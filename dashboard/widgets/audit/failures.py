@@ -14,8 +14,8 @@ from dashboard.audit.failures import Ranking
 from dashboard.audit.table import CASE, PATIENT, AuditTable
 from dashboard.cases import readable
 from dashboard.state import audit_view
-from dashboard.widgets.audit_cells import choice
-from dashboard.widgets.audit_chart import Audit, open_cases
+from dashboard.widgets.audit.cells import choice
+from dashboard.widgets.audit.chart import Audit, open_cases
 
 _LISTED = 200
 

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.audit import confusion
 from dashboard.cases import readable
 from dashboard.figures.confusion import Cells, grid
-from dashboard.widgets.audit_cells import (
+from dashboard.widgets.audit.cells import (
     HUNDREDS,
     choice,
     counted,
@@ -19,8 +19,8 @@ from dashboard.widgets.audit_cells import (
     share_columns,
     share_text,
 )
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
-from dashboard.widgets.audit_confusion_pairs import called_instead, called_together
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
+from dashboard.widgets.audit.confusion_pairs import called_instead, called_together
 
 _WAYS = {"true": "Share of the true class", "decided": "Share of those decided", "counts": "Counts"}
 _STATES = (("present", True, True), ("present", True, False), ("absent", False, True), ("absent", False, False))

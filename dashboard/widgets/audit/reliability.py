@@ -11,8 +11,8 @@ from dashboard.audit.calibration import Bins, outcomes, summary
 from dashboard.audit.intervals import Estimate
 from dashboard.audit.table import AuditTable, Rows
 from dashboard.figures.reliability import reliability
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
-from dashboard.widgets.audit_replicates import drawn
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
+from dashboard.widgets.audit.replicates import drawn
 
 AS_GIVEN, DECIDED = "as given", "the decided class"
 _TITLES = {

@@ -25,7 +25,7 @@ from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.figures.paired import agreement, values_and_differences
 from dashboard.figures.style import Figure
-from dashboard.widgets.audit_chart import Audit, chart, open_cases
+from dashboard.widgets.audit.chart import Audit, chart, open_cases
 
 
 def compare_tab(audit: Audit, other: AuditTable | None = None, options: Sequence[str] = ()) -> None:

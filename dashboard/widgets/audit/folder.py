@@ -16,7 +16,7 @@ from dashboard.audit.reading import read_frame
 from dashboard.audit_scoring import Scored, ScoringRun, ScoringRuns, Show, score_folder
 from dashboard.jobs.desk import Desk
 from dashboard.settings import settings
-from dashboard.widgets.audit_mapping import OwnTable
+from dashboard.widgets.audit.mapping import OwnTable
 from models.card import ModelCard
 from models.errors import DataError
 

@@ -22,8 +22,8 @@ from dashboard.audit.recalibrate import (
 from dashboard.audit.table import AuditTable, Rows
 from dashboard.cases import readable
 from dashboard.state import services
-from dashboard.widgets.audit_chart import Audit
-from dashboard.widgets.audit_reliability import AS_GIVEN, DECIDED, diagram, figures, frame_of
+from dashboard.widgets.audit.chart import Audit
+from dashboard.widgets.audit.reliability import AS_GIVEN, DECIDED, diagram, figures, frame_of
 from models.card import CARD_FILE
 from models.errors import DataError
 
