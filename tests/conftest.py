@@ -19,6 +19,13 @@ from models.types import Geometry, Image, Modality
 from models.weights import sha256_of
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of parallel workers, one has all that need a browser (and one app), and a file's fixtures are made once."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "browser" else item.path.stem))
+
+
 def liven(module: nn.Module, seed: int = 0) -> nn.Module:
     """Random weights under which every branch matters: timm starts residual branches at zero."""
     draw = torch.Generator().manual_seed(seed)

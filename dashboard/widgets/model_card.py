@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import cards as words
 from dashboard.cases import readable
 from models.card import ModelCard
+from models.preprocessing_words import preprocessing
 
 
 def card_tab(card: ModelCard) -> None:
@@ -26,7 +27,7 @@ def card_tab(card: ModelCard) -> None:
         st.markdown(f"**Licence of the weights**: {words.licence(card.licence)}")
     with right:
         st.markdown(f"**What the network is shown**: {words.modalities(card)} images")
-        st.markdown("\n".join(f"1. {step}" for step in words.preprocessing(card.input)))
+        st.markdown("\n".join(f"1. {step}" for step in preprocessing(card.input)))
         st.markdown(f"**Calibration**: {words.calibration(card)}")
         st.markdown("**Operating points** on the calibrated probability")
         points = {readable(name): float(point) for name, point in zip(card.classes, card.threshold_array, strict=True)}

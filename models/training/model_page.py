@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.card import Measure, ModelCard, PerClass
+from models.preprocessing_words import preprocessing
 from models.training.evaluate import AS_PUBLISHED, read_metrics
 from models.training.goals import GOALS, measured
 
@@ -21,7 +22,7 @@ def write_page(card: ModelCard, out: Path) -> Path:
         _head(card),
         _use(card),
         _data(card, metrics),
-        _preprocessing(card),
+        _bullets("Preprocessing", preprocessing(card.input)),
         _training(card),
         _performance(card, metrics),
         _calibration(card, metrics),
@@ -100,27 +101,6 @@ def _data(card: ModelCard, metrics: Mapping[str, Any]) -> str:
     if "leaked" in splits:
         text += ' "leaked" are published test images that repeat others; they are in none of the parts.'
     return text
-
-
-def _preprocessing(card: ModelCard) -> str:
-    spec = card.input
-    fits = {
-        "letterbox": "resized whole, the shorter side padded with black",
-        "center-crop": "resized to fill the frame, what sticks out is cut",
-        "stretch": "stretched to the frame",
-        "spacing": f"resampled to {spec.spacing_mm} mm a pixel, cut or padded about the centre",
-    }
-    window = "the image's own window"
-    if spec.window is not None:
-        window = f"HU from {spec.window.center - spec.window.width / 2:.0f} to {spec.window.center + spec.window.width / 2:.0f}; pictures as they are"
-    lines = [
-        ("Reads", ", ".join(kind.label for kind in spec.modality)),
-        ("Grey values", window),
-        ("Size", f"{spec.width} x {spec.height} pixels, {spec.channels} channels; {fits[spec.fit]}"),
-    ]
-    if spec.slices > 1:
-        lines.append(("Slices", f"{spec.slices}, {spec.slice_step_mm} mm apart; a single picture is repeated"))
-    return f"## Preprocessing\n\n{_table(('', ''), lines)}"
 
 
 def _training(card: ModelCard) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120_000  # ms; the first page waits for torch to be read from a cold disk by two busy cores
@@ -32,6 +32,8 @@ STREAMLIT_ARGS = [
     "--server.fileWatcherType=none",
     "--browser.gatherUsageStats=false",
 ]
+
+expect.set_options(timeout=PATIENCE)
 
 Serve = Callable[..., str]
 

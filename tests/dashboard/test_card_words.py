@@ -9,6 +9,7 @@ import pytest
 
 from dashboard import cards as words
 from models.card import InputTable, Measure, ModelCard
+from models.preprocessing_words import preprocessing
 from tests.conftest import card_fields
 
 
@@ -44,12 +45,12 @@ def test_the_task_in_words() -> None:
 
 def test_preprocessing_in_words() -> None:
     ct: dict[str, Any] = {"height": 64, "width": 48, "modality": ["ct"], "window": {"center": -600, "width": 1500}}
-    plain = " ".join(words.preprocessing(InputTable(**ct)))
+    plain = " ".join(preprocessing(InputTable(**ct)))
     assert "-1350 to 150 HU" in plain
     assert "48 x 64 pixels" in plain
     assert "Scale" not in plain
     thick = InputTable(**ct, fit="spacing", spacing_mm=0.7, slices=3, mean=(0.5,) * 3, std=(0.25,) * 3)
-    said = " ".join(words.preprocessing(thick))
+    said = " ".join(preprocessing(thick))
     assert "2.5 mm before and after" in said
     assert "0.7 mm a pixel" in said
     assert "minus 0.5, divided by 0.25" in said

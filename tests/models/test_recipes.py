@@ -65,7 +65,10 @@ SPELT = {
     "skin-lesion-7": ("ham10000-isic-", lambda row: row[ID].removeprefix("ISIC_")),
     "lung-nodule": ("lidc-", lambda row: row[ID].removeprefix("LIDC-IDRI-").replace("_R_", "-")),
     "lung-cancer-ct": ("iqothnccd-", lambda row: row["kind"][0] + "-" + f"{int(row['file'].split('(')[1][:-5]):03d}"),
-    "pneumonia-ct": ("covid-semiseg-", lambda row: f"{int(row['file'][:-4]):03d}" if row[SPLIT] == "test" else ""),
+    "pneumonia-ct": (
+        "covid-semiseg-",
+        lambda row: f"{int(Path(row['file']).stem):03d}" if row[SPLIT] == "test" else "",
+    ),
 }
 
 
