@@ -19,6 +19,7 @@ from models.types import Geometry, Image, Modality
 from models.weights import sha256_of
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of parallel workers, one has all that need a browser (and one app), and a file's fixtures are made once."""
     for item in items:

@@ -7,17 +7,24 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.audit.bootstrap import REPLICATES
 from dashboard.audit.discrimination import AVERAGES, TITLES, Discrimination, discrimination
 from dashboard.audit.intervals import Estimate
 from dashboard.audit.table import AuditTable, Rows
+from dashboard.audit.weakest import Weakest, weakest
 from dashboard.cases import readable
 from dashboard.figures.intervals import Row, forest
 from dashboard.figures.style import Figure
 from dashboard.widgets.audit.chart import Audit, chart, open_cases
 
 _CHANCE = {"auroc": 0.5, "balanced_accuracy": 0.5}
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _weakest(digest: str, _table: AuditTable) -> Weakest | None:
+    return weakest(_table)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -30,14 +37,28 @@ def headline(audit: Audit) -> Discrimination:
     """The strip over the tabs: values at once, intervals as soon as they are there."""
     place = st.empty()
     with place.container():
-        _strip(audit.table, measured(audit.table.digest, 0, audit.table))
+        group = _strip(audit.table, measured(audit.table.digest, 0, audit.table))
     found = measured(audit.table.digest, REPLICATES, audit.table)
     with place.container():
-        _strip(audit.table, found)
+        group = _strip(audit.table, found)
+        if group is not None:
+            _weakest_group(group, _weakest(audit.table.digest, audit.table))
     return found
 
 
-def _strip(table: AuditTable, found: Discrimination) -> None:
+def _weakest_group(place: DeltaGenerator, worst: Weakest | None) -> None:
+    with place:
+        if worst is None:
+            _tile("Weakest subgroup", "not estimated", "too few cases in every group")
+        else:
+            gap = worst.group.gaps["auroc"].estimate
+            below = f"AUROC {gap.value:+.3f} against the rest"
+            limits = "" if gap.low is None else f" ({gap.low:+.3f} to {gap.high:+.3f})"
+            _tile("Weakest subgroup", f"{readable(worst.attribute)} {worst.group.label}", below + limits)
+
+
+def _strip(table: AuditTable, found: Discrimination) -> DeltaGenerator | None:
+    """The tiles; returns where the weakest subgroup goes, which takes longer, or None without attributes."""
     macro = found.averages.get("macro", {})
     with st.container(horizontal=True, gap="medium"):
         _tile("Cases", f"{len(table):,}", f"{table.patients:,} patients" if table.has_patients else "patients unknown")
@@ -49,6 +70,12 @@ def _strip(table: AuditTable, found: Discrimination) -> None:
         worst = found.worst
         if worst is not None and len(found.classes) > 1:
             _tile("Weakest class", readable(worst.name), f"AUROC {worst.figures['auroc'].text}")
+        if not table.attributes:
+            return None
+        group = st.empty()
+        with group:
+            _tile("Weakest subgroup", "...", "")
+        return group
 
 
 def _tile(title: str, value: str, below: str) -> None:

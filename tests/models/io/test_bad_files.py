@@ -89,7 +89,7 @@ def sentence(name: str, data: bytes, limits: Limits | None = None) -> str:
         ("a.dcm", b"", "is empty"),
         ("a.png", b"", "is empty"),
         ("a.dcm", b"Dear colleague, please find attached", "named like DICOM but holds something else"),
-        ("a.nii.gz", gzip.compress(b"hello" * 99), "named like NIfTI but holds something else"),
+        ("a.nii.gz", gzip.compress(b"hello" * 99, mtime=0), "named like NIfTI but holds something else"),
         ("a.jpg", b"<html></html>", "named like a picture but holds something else"),
         ("a.txt", b"hello", "not an image of a known format"),
         ("a", bytes(5000), "not an image of a known format"),
@@ -100,11 +100,11 @@ def sentence(name: str, data: bytes, limits: Limits | None = None) -> str:
         ("a.png", png()[:20], "damaged, cut short"),
         ("a.nii", nifti()[:400], "cut short"),
         ("a.nii", nifti()[:349], "cut short"),
-        ("a.nii.gz", gzip.compress(nifti())[:-40], "damaged, cut short"),
+        ("a.nii.gz", gzip.compress(nifti(), mtime=0)[:-40], "damaged, cut short"),
         ("a.nii.gz", b"\x1f\x8b" + bytes(50), "damaged, cut short"),
         ("a.tif", b"II*\0" + bytes(60), "damaged, cut short"),
         ("a.zip", b"PK\x03\x04" + bytes(60), "zip archive is damaged"),
-        ("a.gz", gzip.compress(gzip.compress(SMALL)), "not an image of a known format"),
+        ("a.gz", gzip.compress(gzip.compress(SMALL, mtime=0), mtime=0), "not an image of a known format"),
     ],
 )
 def test_damaged_or_mislabelled(name, data, words):

@@ -68,7 +68,7 @@ SEEDS = {
     "slice": (SHIPPED / "dicomdirtests/98892001/CT5N/2392").read_bytes(),
     "nifti-1": nifti(),
     "nifti-2": nifti(nibabel.Nifti2Image),
-    "nifti-gz": gzip.compress(nifti()),
+    "nifti-gz": gzip.compress(nifti(), mtime=0),
     "png": picture("PNG"),
     "jpg": picture("JPEG"),
     "tiff": picture("TIFF"),
