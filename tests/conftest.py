@@ -13,18 +13,23 @@ import tomli_w
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from xdist.scheduler import LoadScopeScheduling
 
 from models.segmentation import UNet
 from models.types import Geometry, Image, Modality
 from models.weights import sha256_of
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of parallel workers, one has all that need a browser (and one app), and a file's fixtures are made once."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "browser" else item.path.stem))
+class ByFile(LoadScopeScheduling):
+    """Of parallel workers, one has all that need a browser (and one app); a file's fixtures are made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.split("::")[0])
+        return "browser" if file.parent.name == "browser" else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 def liven(module: nn.Module, seed: int = 0) -> nn.Module:
