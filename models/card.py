@@ -137,6 +137,7 @@ class TrainingTable(_Table):
     recipe: str = ""
     notes: str = ""
     loss: str = ""
+    loss_note: str = ""
     epochs: int = 0
     seed: int = 0
     minutes: float = 0.0

@@ -72,7 +72,8 @@ class Evaluation(BaseModel):
 
     Attributes:
         counts: positives by split and class.
-        cases, groups: images, and patients or lesions, by split.
+        cases, groups: images, and what was kept on one side (``group_unit``: patients, lesions ...), by split.
+        metadata: with and without age, sex or site beside the scores, where that was tried.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,6 +83,8 @@ class Evaluation(BaseModel):
     counts: dict[str, dict[str, int]] = {}
     cases: dict[str, int] = {}
     groups: dict[str, int] = {}
+    group_unit: str = "patients"
+    metadata: tuple[Measure, ...] = ()
     calibration: CalibrationReport = CalibrationReport()
 
 

@@ -25,7 +25,8 @@ def performance_tab(card: ModelCard, evaluation: Evaluation | None) -> None:
         return
     tested = [measure for measure in evaluation.measures if measure.split == "test"]
     alone = len(card.classes) == 1
-    _table(measure for measure in evaluation.measures if not measure.subgroup and (alone or not measure.subject))
+    overall = (measure for measure in evaluation.measures if not measure.subgroup and (alone or not measure.subject))
+    _table((*overall, *evaluation.metadata))
     left, right = st.columns(2, gap="large")
     with left:
         _by_class(tested)

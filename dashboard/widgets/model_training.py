@@ -59,6 +59,8 @@ def _losses(card: ModelCard) -> None:
         for trial in card.losses
     ]
     st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    if card.training.loss_note:
+        st.caption(card.training.loss_note)
 
 
 def _counts(evaluation: Evaluation | None) -> None:
@@ -68,7 +70,8 @@ def _counts(evaluation: Evaluation | None) -> None:
     st.markdown("**Images by part and class**")
     table = pd.DataFrame(evaluation.counts).fillna(0).astype(int)
     table.index = [readable(str(name)) for name in table.index]
-    for name, sizes in (("All images", evaluation.cases), ("Patients or lesions", evaluation.groups)):
+    unit = evaluation.group_unit[:1].upper() + evaluation.group_unit[1:]
+    for name, sizes in (("All images", evaluation.cases), (unit, evaluation.groups)):
         if sizes:
             table.loc[name] = [sizes.get(str(split), 0) for split in table.columns]
     st.table(table.map("{:,}".format).reset_index(names="Class"), border="horizontal", hide_index=True)

@@ -28,7 +28,7 @@ from models.training.evaluate import evaluate as measure_again
 from models.training.loop import Schedule, Trainer
 from models.training.losses import LOSSES
 from models.training.model_page import write_index, write_page
-from models.training.publish import add_losses
+from models.training.publish import add_losses, add_words
 from models.training.publish import release as make
 from models.training.recipe import RECIPES, Recipe
 
@@ -64,6 +64,7 @@ def _trainer(
         schedule,
         device,
         folder,
+        loss,
     )
 
 
@@ -164,6 +165,13 @@ def evaluate(
     say(f"{card.id}: largest difference from the stored evaluation {gap:.2g}")
     if gap > TOLERANCE:
         raise typer.Exit(1)
+
+
+@app.command()
+def words() -> None:
+    """Put what the recipes say in words into the cards of the shipped models; nothing is measured."""
+    for recipe in RECIPES:
+        add_words(ZOO / recipe.id, recipe)
 
 
 @app.command()

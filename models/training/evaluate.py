@@ -76,6 +76,7 @@ def evaluate_with(handle: ModelHandle, recipe: Recipe, data: Path) -> Evaluation
         "counts": counted.counts,
         "cases": counted.cases,
         "groups": counted.groups,
+        "group_unit": recipe.group_unit,
     }
     return Evaluation(table, tuple(found), metrics, scored)
 

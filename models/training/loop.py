@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
+from models.errors import DataError
 from models.training.augment import Augment
 from models.training.losses import Loss
 
@@ -45,6 +46,7 @@ class Trainer:
         answer: the network's logits that the loss is taken of (a U-Net's masks, else its output).
         validate: averaged network to a score, larger is better.
         folder: receives ``best.pt``, ``history.csv`` and, until done, ``state.pt``; None keeps nothing.
+        about: what else tells this training from others (its loss); only the same one is gone on with.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class Trainer:
         schedule: Schedule,
         device: str = "cpu",
         folder: Path | None = None,
+        about: str = "",
     ) -> None:
         self.pictures, self.labels, self.device, self.schedule = pictures, labels, torch.device(device), schedule
         self.augment, self.loss, self.answer, self.validate = augment, loss, answer, validate
         self.folder = folder
+        self.about = f"{about} {schedule}".strip()
         self.module = module.to(self.device).to(memory_format=torch.channels_last)
         self.fixed = [part for name, part in module.named_modules() if name in schedule.frozen]
         for part in self.fixed:
@@ -136,19 +140,29 @@ class Trainer:
             state.unlink(missing_ok=True)
             return
         parts = {name: getattr(self, name).state_dict() for name in ("module", "average", "optimizer", "pace")}
-        rest = {"history": self.history, "best": float(self.best), "best_state": self.best_state}
+        rest = {"history": self.history, "best": float(self.best), "best_state": self.best_state, "about": self.about}
         partial = state.with_suffix(".part")
-        torch.save(parts | rest | {"random": torch.get_rng_state()}, partial)
+        random = {"random": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        torch.save(parts | rest | random, partial)
         partial.replace(state)  # a kill while writing leaves the last whole epoch
 
     def _resume(self) -> None:
         if self.folder is None or not (self.folder / "state.pt").is_file():
             return
         state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=True)
+        if state.get("about") != self.about:
+            raise DataError(
+                f"{self.folder} holds an interrupted training of another loss, seed or schedule; give another --out, "
+                "or delete it."
+            )
         for name in ("module", "average", "optimizer", "pace"):
             getattr(self, name).load_state_dict(state[name])
         self.history, self.best, self.best_state = state["history"], state["best"], state["best_state"]
         torch.set_rng_state(state["random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
 
 
 @torch.no_grad()

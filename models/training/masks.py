@@ -12,39 +12,57 @@ from models.training.scoring import Pixels, probabilities
 from models.types import FloatArray
 
 LEVELS = 256
-FIGURES = ("dice", "mean_dice", "sensitivity", "specificity", "mae", "true_share", "found_share")
+FIGURES = (
+    "dice",
+    "mean_dice",
+    "mean_dice_uncalibrated",
+    "sensitivity",
+    "specificity",
+    "mae",
+    "true_share",
+    "found_share",
+)
 
 
 def mask_figures(card: ModelCard, pixels: Pixels) -> pd.DataFrame:
     """``FIGURES`` in the order of cases and classes, float32.
 
     ``dice``, ``sensitivity`` and ``specificity`` at the card's threshold; ``mean_dice`` over 256 thresholds from 0
-    to 1 and ``mae`` of the calibrated probability, which is what the model serves; ``true_share`` and
-    ``found_share`` of the image's area. NaN where a figure has no pixels to speak of; Dice is 1 where nothing is there and nothing
-    is found.
+    to 1 and ``mae`` of the calibrated probability, which is what the model serves, ``mean_dice_uncalibrated`` of the
+    network's own; ``true_share`` and ``found_share`` of the image's area. NaN where a figure has no pixels to speak
+    of; Dice is 1 where nothing is there and nothing is found.
     """
     lines = []
-    calibrated = probabilities(card, pixels.logits)
+    calibrated, own = probabilities(card, pixels.logits), probabilities(card, pixels.logits, raw=True)
     for number, (mask, to_image) in enumerate(zip(pixels.masks, pixels.to_image, strict=True)):
         for k, truth in enumerate(mask):
             shape = (truth.shape[0], truth.shape[1])
             found = input_to_image(calibrated[number, k], to_image, shape)
-            lines.append(figures(found >= card.threshold_array[k], found, truth))
+            flat = input_to_image(own[number, k], to_image, shape)
+            lines.append(figures(found >= card.threshold_array[k], found, flat, truth))
     return pd.DataFrame(lines, columns=list(FIGURES)).astype(np.float32)
 
 
-def figures(marked: NDArray[np.bool_], found: FloatArray, truth: NDArray[np.bool_]) -> tuple[float, ...]:
-    """``FIGURES`` of (H, W) marked pixels, probabilities and true pixels."""
+def mean_dice(found: FloatArray, truth: NDArray[np.bool_]) -> float:
+    """Mean over 256 thresholds from 0 to 1 of the Dice of (H, W) probabilities and true pixels."""
     level = np.floor(found.astype(np.float64) * (LEVELS - 1) + 1e-9).astype(int).clip(0, LEVELS - 1)
     # Pixels at or above each threshold, inside the mask and anywhere.
     inside = np.bincount(level[truth], minlength=LEVELS)[::-1].cumsum()
     anywhere = np.bincount(level.ravel(), minlength=LEVELS)[::-1].cumsum()
+    sizes = anywhere + int(truth.sum())
+    return float(np.mean(np.where(sizes > 0, 2 * inside / np.maximum(sizes, 1), 1.0)))
+
+
+def figures(
+    marked: NDArray[np.bool_], found: FloatArray, own: FloatArray, truth: NDArray[np.bool_]
+) -> tuple[float, ...]:
+    """``FIGURES`` of (H, W) marked pixels, calibrated and uncalibrated probabilities, and true pixels."""
     positive, total = int(truth.sum()), truth.size
-    sizes = anywhere + positive
     hit, marks = int(marked[truth].sum()), int(marked.sum())
     return (
         2 * hit / (marks + positive) if marks + positive else 1.0,
-        float(np.mean(np.where(sizes > 0, 2 * inside / np.maximum(sizes, 1), 1.0))),
+        mean_dice(found, truth),
+        mean_dice(own, truth),
         hit / positive if positive else np.nan,
         (total - positive - marks + hit) / (total - positive) if total > positive else np.nan,
         float(np.abs(found - truth).mean()),

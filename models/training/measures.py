@@ -24,6 +24,7 @@ MASK_NAMES = dict(
         (
             "Dice at 0.5",
             "mean Dice over 256 thresholds",
+            "mean Dice over 256 thresholds, uncalibrated",
             "pixel sensitivity",
             "pixel specificity",
             "mean absolute error",

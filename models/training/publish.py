@@ -1,7 +1,7 @@
 """A trained network becomes a model folder: weights, calibration, operating points, evaluation, card.
 
 Everything is measured through the code that serves the model, on the fp16 weights that ship. Calibration and
-operating points come from the validation part; the test part is read once, at the end. The folder is only written
+operating points come from the validation part; the test part is measured at the end and changes nothing. The folder is only written
 when all of it is done.
 """
 
@@ -42,6 +42,7 @@ from models.training.unusual import unusual
 from models.weights import sha256_of
 
 WEIGHTS, NOVELTY, HISTORY = "weights.safetensors", "novelty.safetensors", "history.csv"
+WORDS = ("title", "licence", "intended_use", "not_for", "limits", "failures", "published")
 REFERENCE = 2000  # training images behind the feature statistics
 PIXELS = 200_000
 
@@ -114,6 +115,15 @@ def add_losses(folder: Path, losses: list[dict[str, Any]]) -> ModelCard:
     return _write(folder, fields | {"losses": losses})
 
 
+def add_words(folder: Path, recipe: Recipe) -> ModelCard:
+    """Put what the recipe says in words (use, limits, failures ...) into the card of a released model."""
+    fields = tomllib.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    training = {"training": fields["training"] | dict(recipe.card["training"])}
+    measured = {name: value for name, value in fields.items() if name not in WORDS}
+    words = {name: recipe.card[name] for name in WORDS if name in recipe.card}
+    return _write(folder, measured | words | training)
+
+
 def _trained(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of the best epoch, and the card's fields that are known before measuring."""
     try:
@@ -171,7 +181,7 @@ def _calibration_report(card: ModelCard, evaluation: Evaluation, candidates: tup
         quality(probabilities(card, logits, raw).astype(np.float64), truth.astype(np.float64), card.exclusive)
         for raw in (True, False)
     )
-    unit = "image and class" if scored.pixels is None else "pixel"
+    unit = "pixel" if scored.pixels is not None else "image and class" if card.task == "multilabel" else "image"
     return {"method": card.calibration.method, "unit": unit} | report(candidates, before, after)
 
 

@@ -45,6 +45,7 @@ class Recipe:
         rows: data folder to a table, one row an image: ``case_id``, ``group_id`` (patient or lesion), ``split``
             ("train", "val", "test"), one 0/1 column for each class of the card, and ``attributes``.
         image: data folder and a row to the image as the readers would give it.
+        group_unit: what a group is, in the plural ("patients").
         mask: data folder and a row to (K, H, W) bool on the image's grid; segmentation only.
         attributes: columns kept in the evaluation tables (age, sex, view ...).
         subgroups: of these, the ones figures are reported by.
@@ -67,6 +68,7 @@ class Recipe:
     subgroups: tuple[str, ...] = ()
     metadata: tuple[list[str], list[str]] | None = None
     folder: str = ""
+    group_unit: str = "patients"
 
     @property
     def id(self) -> str:

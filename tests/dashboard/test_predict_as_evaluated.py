@@ -52,4 +52,4 @@ def test_predicting_a_folder_gives_the_stored_scores(model: str, tmp_path: Path)
     stored = table.set_index(["class", "case_id"]).score
     for name in read_card(ZOO / model).classes:
         expected = stored[name][chosen[ID]].to_numpy()
-        assert found[f"score_{name}"].to_numpy() == pytest.approx(expected, abs=1e-3), name
+        assert found[f"score_{name}"].to_numpy() == pytest.approx(expected, abs=1e-4), name

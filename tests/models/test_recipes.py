@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.card import ModelCard
+from models.card import ModelCard, read_card
 from models.registry import discover
 from models.training import recipes
 from models.training.losses import LOSSES
+from models.training.publish import WORDS
 from models.training.recipe import GROUP, ID, RECIPES, SPLIT, Recipe, balanced_accuracy, dice, macro_auroc
 from models.training.recipes.brain_tumor_mri import near_duplicates
 from models.training.splits import blocks
@@ -20,6 +21,7 @@ from sample_data.samples import data_folder, list_samples
 discover(recipes)
 SYSTEMS = {"chest-xray-14", "skin-lesion-7", "brain-tumor-mri", "lung-cancer-ct", "lung-nodule", "pneumonia-ct"}
 DATA = data_folder()
+ZOO = Path(__file__).parents[2] / "models" / "zoo"
 each = pytest.mark.parametrize("recipe", list(RECIPES), ids=lambda recipe: recipe.id)
 
 
@@ -45,6 +47,15 @@ def test_the_card_is_valid_and_the_loss_is_known(recipe: Recipe) -> None:
     assert card.published
     assert {recipe.loss, *recipe.losses} <= set(LOSSES)
     assert (Path(__file__).parents[2] / card.training.recipe).is_file()
+
+
+@each
+def test_the_shipped_card_says_what_the_recipe_says(recipe: Recipe) -> None:
+    card = read_card(ZOO / recipe.id)
+    words = ModelCard(**(dict(recipe.card) | {"weights": card.weights.model_dump()}))
+    for name in WORDS:
+        assert getattr(card, name) == getattr(words, name), name
+    assert (card.training.data, card.training.loss_note) == (words.training.data, words.training.loss_note)
 
 
 @each

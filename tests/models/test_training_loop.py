@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.errors import DataError
 from models.training.augment import augmentation
 from models.training.loop import Schedule, Trainer
 from models.training.losses import cross_entropy
@@ -84,6 +85,13 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     resumed, later = _trainer(tmp_path).run()
     assert torch.equal(_weights(whole), _weights(resumed))
     assert later.loss.tolist() == history.loss.tolist()
+
+
+def test_a_stopped_training_of_another_seed_is_not_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        _trainer(tmp_path, stop_after=1).run()
+    with pytest.raises(DataError, match="another loss, seed or schedule"):
+        _trainer(tmp_path, replace(SCHEDULE, seed=1)).run()
 
 
 def test_frozen_layers_keep_their_weights() -> None:

@@ -170,7 +170,7 @@ def test_mask_figures_equal_a_slow_count(kind: str) -> None:
         truth[4:12, 5:20] = True
     if kind != "nothing":
         found = rng.random((20, 30)).astype(np.float32)
-    result = dict(zip(FIGURES, figures(found >= 0.5, found, truth), strict=True))
+    result = dict(zip(FIGURES, figures(found >= 0.5, found, found**2, truth), strict=True))
 
     def dice(marked: np.ndarray) -> float:
         total = marked.sum() + truth.sum()
@@ -180,6 +180,8 @@ def test_mask_figures_equal_a_slow_count(kind: str) -> None:
     assert result["dice"] == pytest.approx(dice(marked))
     levels = [dice(found.astype(np.float64) >= level / 255) for level in range(256)]
     assert result["mean_dice"] == pytest.approx(np.mean(levels))
+    own = (found**2).astype(np.float64)
+    assert result["mean_dice_uncalibrated"] == pytest.approx(np.mean([dice(own >= k / 255) for k in range(256)]))
     assert result["specificity"] == pytest.approx((~marked)[~truth].mean())
     assert result["mae"] == pytest.approx(np.abs(found - truth).mean())
     assert (result["true_share"], result["found_share"]) == pytest.approx((truth.mean(), marked.mean()))

