@@ -123,8 +123,13 @@ def audit(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, CSV tables and report.html.")],
     model: Annotated[str, typer.Option(help="Model that gave the scores: its operating points and card count.")] = "",
     groups: Annotated[str, typer.Option(help="Columns to report by, separated by commas.")] = "",
-    split: Annotated[str, typer.Option(help="Audit only this split (test, val ...).")] = "",
-    logits: Annotated[bool, typer.Option("--logits", help="The scores are logits.")] = False,
+    split: Annotated[
+        str, typer.Option(help="Part to audit (test, val ...), or all; if not given, test where there is such a part.")
+    ] = "",
+    against: Annotated[
+        str, typer.Option(help="A second table of the same cases (probabilities), or a model id, to compare with.")
+    ] = "",
+    logits: Annotated[bool, typer.Option("--logits", help="The scores of TABLE are logits.")] = False,
     replicates: Annotated[int, typer.Option(min=0, help="Bootstrap replicates.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
@@ -144,6 +149,7 @@ def audit(
                 replicates,
                 seed,
                 lambda fraction: progress.update(bar, completed=fraction),
+                against,
             )
     except (SightlineError, OSError) as error:
         raise _stop(_sentence(error)) from None
@@ -152,11 +158,13 @@ def audit(
     macro = done.macro
     _answer(
         cases=done.n,
+        splits=done.splits,
         patients=done.patients,
         macro_auroc=macro.get("auroc"),
         macro_auroc_ci=macro.get("auroc_ci"),
         worst_class=done.worst_class,
         worst_subgroup=done.worst_subgroup,
+        groups_compared=0 if done.weakest is None else done.weakest.groups,
         metrics=str(out / "metrics.json"),
         report=str(out / "report.html"),
     )

@@ -1,4 +1,4 @@
-"""The README's pictures, made from package samples and phantoms only: ``make screenshots``."""
+"""The README's pictures, made from package samples, phantoms and the models' own evaluations: ``make screenshots``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ SHOTS = (
     ("case-dark", "", {"case": SKIN}, "dark"),
     ("compare-light", "Compare", {"case": "phantom-chest-mass"}, "light"),
     ("models-light", "Models", {}, "light"),
+    ("audit-light", "Audit", {}, "light"),
 )
 
 
@@ -60,14 +61,17 @@ def _shoot() -> None:
             page.goto(f"http://127.0.0.1:{PORT}/?{urlencode(query)}")
             if page_name:
                 page.get_by_role("link", name=page_name).click()
-            _settle(page, maps=page_name != "Models")
+            _settle(page, page_name)
             page.screenshot(path=OUT / f"{name}.png")
             page.close()
         browser.close()
 
 
-def _settle(page: Page, maps: bool) -> None:
-    if maps:
+def _settle(page: Page, page_name: str) -> None:
+    if page_name == "Audit":
+        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=180_000)
+        page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=180_000)
+    elif page_name != "Models":
         page.wait_for_selector("[data-testid^=pane-]", timeout=180_000)
         page.wait_for_function(
             "() => { const walk = (root) => [...root.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? walk(e.shadowRoot) : [])]);"

@@ -144,11 +144,6 @@ class ModelHandle:
                 predictions.append(self._prediction(image, outputs.logits[number], *unusual, masks))
         return tuple(predictions)
 
-    def run(self, inputs: torch.Tensor, ctx: RunContext) -> tuple[FloatArray, FloatArray]:
-        """Logits and features of :meth:`forward`."""
-        outputs = self.forward(inputs, ctx)
-        return outputs.logits, outputs.features
-
     def forward(self, inputs: torch.Tensor, ctx: RunContext) -> Outputs:
         """One pass of a batch, (n, C, H, W) as :meth:`prepare` makes them; ticks once."""
         seen: list[torch.Tensor] = []

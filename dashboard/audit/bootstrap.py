@@ -94,12 +94,12 @@ def figures(case: Sorted, drawn: Draws) -> dict[str, NDArray[np.float64]]:
     if len(starts) == 1:
         work(0)
     else:
-        list(_workers().map(work, starts))
+        list(workers().map(work, starts))
     return _finish(sums)
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
+def workers() -> ThreadPoolExecutor:
     """Threads for the compiled passes, which let go of the interpreter; numba's own threads bear no two callers."""
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sightline-audit")
 

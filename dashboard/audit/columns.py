@@ -15,7 +15,7 @@ CASE_NAMES = (
     "case_id", "case", "image", "image_id", "image_index", "image_name", "file", "filename", "file_name", "path",
     "image_path", "study", "study_id", "study_uid", "dicom_id", "sop_instance_uid", "id", "name",
 )  # fmt: skip
-PATIENT_NAMES = ("patient_id", "patient", "patientid", "subject_id", "subject", "group_id", "group", "person_id", "pid")
+PATIENT_NAMES = ("patient_id", "patient", "patientid", "subject_id", "subject", "group_id", "person_id", "pid")
 SPLIT_NAMES = ("split", "partition", "subset", "fold", "dataset_split", "set")
 _CLASS_NAMES = ("class", "class_name", "finding", "label_name", "category", "disease", "pathology")
 _TRUE_NAMES = ("label", "labels", "y_true", "true", "truth", "target", "ground_truth", "gt", "y", "diagnosis", "dx")
@@ -125,6 +125,12 @@ def names_images(values: pd.Series) -> bool:
         return False
     first = values.dropna().head(20)
     return bool(len(first)) and all(_IMAGE_NAME.search(str(value)) for value in first)
+
+
+def names_something(column: str) -> bool:
+    """The column holds names of cases, patients or other things, whatever they look like."""
+    plain = plain_name(column)
+    return plain in CASE_NAMES or plain in PATIENT_NAMES or plain.split("_")[-1] in ("id", "uid")
 
 
 def plain_name(name: str) -> str:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dashboard.audit import delong
+from dashboard.audit.basis import Basis, basis
 from dashboard.audit.bootstrap import REPLICATES, Draws, figures, presort
-from dashboard.audit.gaps import Gap, drawn_with_table, estimated, holm, measured_gap, missing
-from dashboard.audit.intervals import FEW, Estimate
+from dashboard.audit.calibration import chance_error
+from dashboard.audit.gaps import Gap, drawn_with_table, holm, measured_gap
+from dashboard.audit.intervals import Estimate, estimated
 from dashboard.audit.table import CASE, AuditTable, Mask, Rows
 from models.errors import DataError
 from models.types import FloatArray
@@ -146,11 +148,10 @@ def compare(
     drawn = drawn_with_table(both.groups, count, seed)
     found, replicates = [], []
     for k in range(len(both.classes)):
-        values = _values(both, k, drawn)
-        found.append(_class(both, k, values))
-        n, positives = found[-1].n, found[-1].positives
-        if FEW <= positives <= n - FEW:
-            replicates.append(values)
+        values, rests, chance = _values(both, k, drawn), _basis(both, k), _chance(both, k)
+        found.append(_class(both, k, values, rests, chance))
+        if rests.scarce("auroc") is None:
+            replicates.append((values, rests, chance))
         progress((k + 1) / len(both.classes))
     found = _adjusted(found)
     if len(replicates) > 1:
@@ -185,21 +186,31 @@ def _values(both: Matched, k: int, drawn: Draws) -> dict[str, NDArray[np.float64
     return {figure: np.stack([side[figure] for side in sides]) for figure in TITLES}
 
 
-def _class(both: Matched, k: int, values: Mapping[str, NDArray[np.float64]]) -> ClassComparison:
+def _basis(both: Matched, k: int) -> Basis:
+    labels = both.labels[:, k]
+    return basis(both.groups, ~np.isnan(labels), labels == 1, both.decided[0, :, k], both.unit)
+
+
+def _chance(both: Matched, k: int) -> tuple[float, float]:
+    """The calibration errors that chance alone would give the two tables."""
+    scores = both.scores[:, ~np.isnan(both.labels[:, k]), k]
+    return chance_error(scores[0]), chance_error(scores[1])
+
+
+def _class(
+    both: Matched, k: int, values: Mapping[str, NDArray[np.float64]], rests: Basis, chance: tuple[float, float]
+) -> ClassComparison:
     known = ~np.isnan(both.labels[:, k])
     positive = both.labels[known, k] == 1
     scores, decided = both.scores[:, known, k], both.decided[:, known, k]
     n, positives = len(positive), int(positive.sum())
-    needed = {"sensitivity": positives, "specificity": n - positives, "brier": n, "ece": n}
     found = {}
     for figure in TITLES:
-        limit = needed.get(figure, min(positives, n - positives))
-        if limit < FEW:
-            nothing = missing(n, f"too few (n={limit})")
+        nothing = rests.scarce(figure)
+        if nothing is not None:
             found[figure] = Paired(nothing, nothing, Gap(nothing))
             continue
-        cases = limit if figure in ("sensitivity", "specificity") else n
-        one = _paired(figure, values[figure], cases)
+        one = _paired(figure, values[figure], rests.n(figure), rests.limit(figure)[0], chance)
         if figure == "auroc":
             value, low, high, p = delong.paired(positive, scores[1], scores[0])
             one = replace(one, test=_finite(p), delong=Estimate(value, _finite(low), _finite(high), n))
@@ -217,18 +228,23 @@ def mcnemar(first: int, second: int) -> float:
     return float(stats.binomtest(first, total).pvalue) if total else 1.0
 
 
-def _paired(figure: str, values: NDArray[np.float64], n: int, note: str = "") -> Paired:
-    first, second = values
-    difference = measured_gap(figure, second - first, n, note)
-    return Paired(estimated(figure, first, n, note), estimated(figure, second, n, note), difference)
+def _paired(
+    figure: str, values: NDArray[np.float64], n: int, patients: int, chance: tuple[float, float], note: str = ""
+) -> Paired:
+    first, second = (estimated(figure, values[side], n, patients, note, chance[side]) for side in (0, 1))
+    return Paired(first, second, measured_gap(figure, values[1] - values[0], n, note))
 
 
-def _mean(both: Matched, replicates: list[dict[str, NDArray[np.float64]]]) -> ClassComparison:
-    note = f"{len(replicates)} of {len(both.classes)} classes"
-    found = {
-        figure: _paired(figure, np.mean([values[figure] for values in replicates], axis=0), len(both), note)
-        for figure in TITLES
-    }
+def _mean(
+    both: Matched, parts: list[tuple[dict[str, NDArray[np.float64]], Basis, tuple[float, float]]]
+) -> ClassComparison:
+    note = f"{len(parts)} of {len(both.classes)} classes"
+    first, second = (float(each) for each in np.mean([chance for _, _, chance in parts], axis=0))
+    found = {}
+    for figure in TITLES:
+        mean = np.mean([values[figure] for values, _, _ in parts], axis=0)
+        fewest = min(rests.limit(figure)[0] for _, rests, _ in parts)
+        found[figure] = _paired(figure, mean, len(both), fewest, (first, second), note)
     positives = int(np.any(both.labels == 1, axis=1).sum())
     return ClassComparison(MACRO, len(both), positives, found)
 

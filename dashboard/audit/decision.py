@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from dashboard.audit.bootstrap import Draws
 from dashboard.audit.resample import band
 from dashboard.audit.table import AuditTable
-from dashboard.audit.thresholds import counts, rates
+from dashboard.audit.thresholds import counts, rates, scarcity
 
 Array = NDArray[np.float64]
 
@@ -35,15 +35,21 @@ class DecisionCurve:
 
 
 def net_benefit(sensitivity: ArrayLike, specificity: ArrayLike, prevalence: ArrayLike, threshold: ArrayLike) -> Array:
-    """sensitivity x prevalence - (1 - specificity) x (1 - prevalence) x odds of the threshold, in [0, 1)."""
+    """sensitivity x prevalence - (1 - specificity) x (1 - prevalence) x odds of the threshold, in [0, 1).
+
+    A prevalence of 0 needs no sensitivity, one of 1 no specificity: either may then be NaN.
+    """
     sens, spec, rate, t = (np.asarray(part, float) for part in (sensitivity, specificity, prevalence, threshold))
-    return np.asarray(sens * rate - (1 - spec) * (1 - rate) * t / (1 - t))
+    true, false = np.where(rate == 0, 0, sens * rate), np.where(rate == 1, 0, (1 - spec) * (1 - rate))
+    return np.asarray(true - false * t / (1 - t))
 
 
 def decision_curve(
     table: AuditTable, index: int, drawn: Draws, grid: ArrayLike, prevalence: float | None = None
 ) -> DecisionCurve:
     """Of one class at a grid of threshold probabilities below 1; the scores must be calibrated to be read so.
+
+    There is no band with fewer than ten patients with positives or with negatives.
 
     Args:
         drawn: (P, R) of :func:`dashboard.audit.bootstrap.draws`.
@@ -52,7 +58,7 @@ def decision_curve(
     t = np.asarray(grid, dtype=np.float64)
     once = np.ones((len(drawn), 1), dtype=np.uint8)
     found = []
-    for weights in (once, drawn):
+    for weights in (once, drawn[:, :0] if scarcity(table, index) else drawn):
         tp, fp, positives, negatives = counts(table, index, t, weights)
         total = positives + negatives
         own = np.divide(positives, total, out=np.full_like(total, np.nan), where=total > 0)

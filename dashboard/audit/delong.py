@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from dashboard.audit.intervals import Z, least_area
 from dashboard.audit.table import Mask
 from models.types import FloatArray
 
 Components = tuple[float, NDArray[np.float64], NDArray[np.float64]]
-_ERROR = 0.05
-_Z = float(stats.norm.isf(_ERROR / 2))
 
 
 def auroc_interval(labels: Mask, scores: FloatArray | NDArray[np.float64]) -> tuple[float, float, float, float]:
     """AUROC with its 95 % interval, made on the logit scale so that it stays within [0, 1].
 
-    Where the scores part the classes without an error the variance is 0 and says nothing. The bound is then the area
-    at which min(m, k) independent pairs of a positive and a negative would all be in order with probability 2.5 %.
+    Where the scores part the classes without an error the variance is 0 and says nothing. The bound is then
+    :func:`dashboard.audit.intervals.least_area` of min(m, k) pairs of a positive and a negative.
 
     Args:
         labels: (n,) bool. scores: (n,) finite, of any scale.
@@ -38,9 +37,9 @@ def auroc_interval(labels: Mask, scores: FloatArray | NDArray[np.float64]) -> tu
         return area, np.nan, np.nan, np.nan
     error = float(np.sqrt(_variance(above, below)))
     if area in (0.0, 1.0):
-        reach = (_ERROR / 2) ** (1 / fewer)
+        reach = least_area(fewer)
         return (area, reach, 1.0, error) if area else (area, 0.0, 1 - reach, error)
-    centre, step = np.log(area / (1 - area)), _Z * error / (area * (1 - area))
+    centre, step = np.log(area / (1 - area)), Z * error / (area * (1 - area))
     low, high = 1 / (1 + np.exp(np.minimum(700, [step - centre, -step - centre])))
     return area, float(low), float(high), error
 
@@ -67,7 +66,7 @@ def paired(
     if error == 0:
         return (0.0, 0.0, 0.0, 1.0) if difference == 0 else (difference, np.nan, np.nan, np.nan)
     p = 2 * float(stats.norm.sf(abs(difference) / error))
-    return difference, difference - _Z * error, difference + _Z * error, p
+    return difference, difference - Z * error, difference + Z * error, p
 
 
 def _components(labels: Mask, scores: FloatArray | NDArray[np.float64], aligned: bool = False) -> Components:

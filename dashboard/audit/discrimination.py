@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dashboard.audit.basis import Basis, basis
 from dashboard.audit.bootstrap import FIGURES, REPLICATES, Draws, draws, figures, presort
-from dashboard.audit.intervals import FEW, Estimate, percentile, too_few, wilson
+from dashboard.audit.calibration import chance_error
+from dashboard.audit.intervals import FEW, Estimate, estimated, people, too_few
 from dashboard.audit.table import AuditTable, Mask
 
-# What a figure is a share of, and so which cases it needs enough of.
-_AMONG = {"sensitivity": "positive", "specificity": "negative", "ppv": "called", "npv": "left"}
-RANKED = ("auroc", "auprc")  # need both positives and negatives
 TITLES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -92,12 +91,16 @@ def discrimination(table: AuditTable, replicates: int = REPLICATES, seed: int = 
     drawn = np.concatenate(
         [np.ones((table.patients, 1), dtype=np.uint8), draws(table.groups, replicates, seed)], axis=1
     )
-    values = np.stack([_values(table, k, drawn) for k in range(len(table.classes))]) if table.classes else None
-    classes = tuple(_class(table, k, values[k]) for k in range(len(table.classes))) if values is not None else ()
-    enough = [k for k, one in enumerate(classes) if FEW <= one.positives <= one.n - FEW]
+    every = range(len(table.classes))
+    values = [_values(table, k, drawn) for k in every]
+    bases = [
+        basis(table.groups, table.known[:, k], table.positive[:, k], table.decided[:, k], table.unit) for k in every
+    ]
+    chances = [chance_error(table.scores[table.known[:, k], k]) for k in every]
+    enough = [k for k in every if bases[k].limit("auroc")[0] >= FEW]
     return Discrimination(
-        classes,
-        _averages(table, values, enough, drawn) if values is not None else {},
+        tuple(_class(table, k, values[k], bases[k], chances[k]) for k in every),
+        _averages(table, values, bases, chances, enough, drawn),
         tuple(table.classes[k] for k in enough),
         _accuracy(table, drawn) if table.exclusive else None,
         replicates,
@@ -113,77 +116,81 @@ def _values(table: AuditTable, k: int, drawn: Draws) -> NDArray[np.float64]:
     return np.stack([found[name] for name in FIGURES])
 
 
-def _class(table: AuditTable, k: int, values: NDArray[np.float64]) -> ClassFigures:
-    known, called = table.known[:, k], table.decided[:, k]
-    n, positives = int(known.sum()), int(table.positive[:, k].sum())
-    among = {
-        "positive": positives,
-        "negative": n - positives,
-        "called": int((known & called).sum()),
-        "left": int((known & ~called).sum()),
+def _class(table: AuditTable, k: int, values: NDArray[np.float64], rests: Basis, chance: float) -> ClassFigures:
+    found = {
+        name: rests.scarce(name) or estimated(name, row, rests.n(name), rests.limit(name)[0], chance=chance)
+        for name, row in zip(FIGURES, values, strict=True)
     }
-    found = {}
-    for name, row in zip(FIGURES, values, strict=True):
-        count = among[_AMONG[name]] if name in _AMONG else n
-        needed = min(positives, n - positives) if name in (*RANKED, "f1", "balanced_accuracy") else count
-        found[name] = too_few(needed) if needed < FEW else _estimate(name, row, count)
     return ClassFigures(
         table.classes[k],
-        n,
-        positives,
-        len(np.unique(table.groups[known])),
+        rests.cases["all"],
+        rests.cases["positive"],
+        rests.patients["all"],
         table.thresholds[k],
         {name: found[name] for name in TITLES},
     )
 
 
-def _estimate(name: str, row: NDArray[np.float64], n: int, note: str = "") -> Estimate:
-    value, replicates = row[0], row[1:]
-    if name == "ece" and len(replicates):
-        # A resampled table is noisier, which looks like miscalibration: without this the value lies outside.
-        replicates = np.maximum(replicates - np.nanmean(replicates) + value, 0.0)
-    if name in _AMONG and len(replicates) and value in (0.0, 1.0):
-        # No resample of cases that all went one way shows doubt; the score interval does.
-        low, high = wilson(value * n, n)
-        return Estimate(float(value), float(low), float(high), n, "Wilson interval: all cases went one way")
-    return percentile(float(value), replicates, n, note)
-
-
 def _averages(
-    table: AuditTable, values: NDArray[np.float64], enough: list[int], drawn: Draws
+    table: AuditTable,
+    values: list[NDArray[np.float64]],
+    bases: list[Basis],
+    chances: list[float],
+    enough: list[int],
+    drawn: Draws,
 ) -> dict[str, dict[str, Estimate]]:
-    n = len(table)
     if not enough:
-        return {kind: {name: too_few(0) for name in TITLES} for kind in AVERAGES}
-    chosen = values[enough]
-    share = table.positive[:, enough].sum(0).astype(np.float64)
-    known = np.isfinite(chosen)
-    filled = np.where(known, chosen, 0.0)
+        scarcest = _fullest(bases, "auroc")
+        return {kind: dict.fromkeys(TITLES, scarcest) for kind in AVERAGES}
+    found: dict[str, dict[str, Estimate]] = {"macro": {}, "weighted": {}}
+    share = table.positive.sum(0).astype(np.float64)
+    for name in TITLES:
+        held = [k for k in enough if bases[k].scarce(name) is None]
+        if not held:
+            found["macro"][name] = found["weighted"][name] = _fullest([bases[k] for k in enough], name)
+            continue
+        rows = np.stack([values[k][FIGURES.index(name)] for k in held])
+        note = f"{len(held)} of {len(table.classes)} classes"
+        # How the classes hang together is not known, so the one with the fewest patients stands for the doubt of all.
+        fewest = min(bases[k].limit(name)[0] for k in held)
+        for kind, weights in (("macro", np.ones(len(held))), ("weighted", share[held])):
+            chance = float(np.average([chances[k] for k in held], weights=weights))
+            found[kind][name] = estimated(name, _mean(rows, weights), len(table), fewest, note, chance)
+    return found | {"micro": _micro(table, enough, drawn)}
+
+
+def _fullest(bases: list[Basis], name: str) -> Estimate:
+    """Why not even the class with the most patients has a figure."""
+    return too_few(*max((each.limit(name) for each in bases), default=(0, "cases")))
+
+
+def _mean(rows: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R,) weighted mean of (K, R) rows, in each replicate over the classes that have the figure."""
+    known = np.isfinite(rows)
     with np.errstate(invalid="ignore"):
-        macro = filled.sum(0) / known.sum(0)
-        weighted = np.einsum("k,kfr->fr", share, filled) / np.einsum("k,kfr->fr", share, known.astype(np.float64))
-    micro = _micro(table, enough, drawn)
-    note = f"{len(enough)} of {len(table.classes)} classes"
-    return {
-        kind: {name: _estimate(name, rows[FIGURES.index(name)], n, note) for name in TITLES}
-        for kind, rows in (("macro", macro), ("weighted", weighted), ("micro", micro))
-    }
+        return np.asarray((weights[:, None] * np.where(known, rows, 0)).sum(0) / (weights[:, None] * known).sum(0))
 
 
-def _micro(table: AuditTable, enough: list[int], drawn: Draws) -> NDArray[np.float64]:
+def _micro(table: AuditTable, enough: list[int], drawn: Draws) -> dict[str, Estimate]:
+    """n counts pairs of case and class."""
     known: Mask = table.known[:, enough]
     row, _ = np.nonzero(known)
-    positive, scores, decided = table.positive[:, enough], table.scores[:, enough], table.decided[:, enough]
-    found = figures(presort(table.groups[row], positive[known], scores[known], decided[known]), drawn)
-    return np.stack([found[name] for name in FIGURES])
+    groups, scores = table.groups[row], table.scores[:, enough][known]
+    positive, decided = table.positive[:, enough][known], table.decided[:, enough][known]
+    found = figures(presort(groups, positive, scores, decided), drawn)
+    rests, chance = basis(groups, known[known], positive, decided, table.unit), chance_error(scores)
+    note = f"{len(enough)} of {len(table.classes)} classes"
+    return {name: estimated(name, found[name], rests.n(name), rests.limit(name)[0], note, chance) for name in TITLES}
 
 
 def _accuracy(table: AuditTable, drawn: Draws) -> Estimate:
-    known = table.known.all(1)
-    if known.sum() < FEW:
-        return too_few(int(known.sum()))
-    right = known & (table.decided & table.positive).any(1)
+    known: Mask = np.all(table.known, axis=1)
+    patients = people(table.groups, known)
+    if patients < FEW:
+        return too_few(patients, table.unit)
+    right: Mask = known & np.any(table.decided & table.positive, axis=1)
     hits, among = (
         np.bincount(table.groups, part, minlength=len(drawn)) @ drawn.astype(np.float64) for part in (right, known)
     )
-    return percentile(float(hits[0] / among[0]), hits[1:] / np.maximum(among[1:], 1), int(known.sum()))
+    share = np.divide(hits, among, out=np.full_like(hits, np.nan), where=among > 0)
+    return estimated("accuracy", share, int(known.sum()), patients)

@@ -5,34 +5,46 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dashboard.audit.columns import names_something, partial
 from models.errors import DataError
 
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
-_PROBED = 5000  # rows looked at for leading zeros
+_SEPARATORS = (",", ";", "\t")
+_PROBED = 1000  # rows looked at to choose a separator
 _MISSING = ["", "NA", "N/A", "n/a", "nan", "NaN", "NAN", "null", "NULL", "<NA>"]  # "None" may well be a class
+_TOLD = re.compile(r'\s*"?sep=(.)"?\s*?(?:\r\n|\n|\r)', re.IGNORECASE)  # first line of a CSV for Excel
+# Text that reads like a number but names something: leading zeros, or more digits than a float keeps.
+_NAME = r"0\d+|\d{16,}"
+_COMMA = r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*"
+_THOUSANDS = r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*"
+_WHOLE = r"\s*[+-]?\d+(?:[eE][+-]?\d+)?\s*"
 
 
 def read_frame(source: Path | str | bytes, name: str) -> pd.DataFrame:
     """A table from a file or its bytes; ``name`` tells the format by its ending and stands in messages.
 
-    Numbers with leading zeros ("007") stay text, since they are names. A CSV may be separated by commas, semicolons
-    (then also with decimal commas) or tabs.
+    Names of cases and patients, numbers with leading zeros ("007") and those of many digits stay text. Text may be
+    separated by commas, semicolons or tabs, whichever makes the better table, and may have decimal commas.
 
     Raises:
-        DataError: another format, a damaged or empty file, or two columns of one name.
+        DataError: another format, a damaged or empty file, a row of too many or too few fields, or two columns of one
+            name.
     """
     ending = Path(name).suffix.lower()
     if ending not in ENDINGS:
         raise DataError(f"{name} is not a table that can be read; give a CSV, TSV or parquet file.")
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        frame = _parquet(data) if ending == ".parquet" else _separated(data, ending)
+        frame = _parquet(data) if ending == ".parquet" else _separated(_text(data), name)
     except OSError as error:
         raise DataError(f"{name} cannot be read ({error.strerror or type(error).__name__}).") from error
     except (ValueError, pa.ArrowException, csv.Error) as error:  # pandas' own parser errors are ValueErrors
@@ -56,30 +68,77 @@ def _parquet(data: bytes) -> pd.DataFrame:
     return frame
 
 
-def _separated(data: bytes, ending: str) -> pd.DataFrame:
-    text = _text(data)
-    lines = [line for line in text[:200_000].splitlines() if line.strip()][:3]
-    if not lines:
+def _separated(text: str, name: str) -> pd.DataFrame:
+    told = _TOLD.match(text)
+    text = text[told.end() :] if told else text
+    tabbed = Path(name).suffix.lower() == ".tsv"
+    choices = (told[1],) if told else ("\t",) if tabbed else _SEPARATORS
+    separator = max(choices, key=lambda one: _merit(text, one))
+    rows = list(_rows(text, separator))
+    if not rows:
         raise ValueError("no header")
-    first = lines[0]
-    separator = "\t" if ending == ".tsv" else max(",;\t", key=first.count)
-    decimal = "," if separator == ";" and any(re.search(r"(^|;)-?\d+,\d+(;|$)", line) for line in lines[1:]) else "."
-    header = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
+    header = _header(rows[0])
     if len(set(header)) < len(header):
         return pd.DataFrame(columns=header)
+    for number, row in enumerate(rows[1:], start=1):
+        if not _fits(row, len(header)):
+            raise DataError(
+                f"Row {number:,} of {name} has {len(row)} fields but the header names {len(header)} columns; complete "
+                f"the row, and put values that hold {'a tab' if separator == _SEPARATORS[2] else separator} in quotes."
+            )
+    columns = zip(*(row[: len(header)] for row in rows[1:]), strict=True)
+    values = {title: _typed(title, pd.Series(cells), separator) for title, cells in zip(header, columns, strict=False)}
+    return pd.DataFrame(values, columns=header)
 
-    def read(**more: object) -> pd.DataFrame:
-        table: pd.DataFrame = pd.read_csv(  # type: ignore[call-overload]
-            io.StringIO(text), sep=separator, keep_default_na=False, na_values=_MISSING, index_col=False, **more
-        )
-        table.columns = table.columns.map(lambda name: str(name).strip())
-        return table
 
-    probe = read(dtype=str, nrows=_PROBED)
-    zeros = {
-        place: str for place, column in enumerate(probe.columns) if probe[column].str.match(r"0\d+$", na=False).any()
-    }
-    return read(dtype=zeros, decimal=decimal, low_memory=False)
+def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    return (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if row)
+
+
+def _header(row: list[str]) -> list[str]:
+    return [name.strip() or f"Unnamed: {place}" for place, name in enumerate(row)]
+
+
+def _fits(row: list[str], width: int) -> bool:
+    """As many fields as columns; empty ones at the end do not count."""
+    return len(row) >= width and not any(row[width:])
+
+
+def _merit(text: str, separator: str) -> tuple[bool, bool, int]:
+    """What a separator is chosen by: scores and labels are found, all rows fit, number of columns."""
+    rows: list[list[str]] = []
+    try:
+        rows.extend(islice(_rows(text, separator), _PROBED))
+        sound = True
+    except csv.Error:  # quotes that make no sense with this separator; rows before them are kept
+        sound = False
+    if not rows:
+        return False, False, 0
+    header = _header(rows[0])
+    even = sound and len(header) > 1 and all(_fits(row, len(header)) for row in rows)
+    if len(set(header)) < len(header):
+        return False, even, len(header)
+    whole = [row[: len(header)] for row in rows[1:] if len(row) >= len(header)]
+    found = partial(pd.DataFrame(whole, columns=header))
+    return bool(found.wide) or all(found.long), even, len(header)
+
+
+def _typed(title: str, cells: pd.Series, separator: str) -> pd.Series:
+    """Numbers where all known cells are, else the text."""
+    text = cells.mask(cells.isin(_MISSING))
+    known = text.dropna()
+    if known.empty:
+        return text.astype(np.float64)
+    if names_something(title):
+        return text.str.removesuffix(".0") if known.str.fullmatch(r"\d+\.0").all() else text
+    if known.str.fullmatch(_NAME).any():
+        return text
+    commas = known.str.fullmatch(_COMMA)
+    decimal = commas if separator != "," else commas & ~known.str.fullmatch(_THOUSANDS)
+    if decimal.any() and (commas | known.str.fullmatch(_WHOLE)).all():
+        text = text.str.replace(",", ".")
+    numbers = pd.to_numeric(text, errors="coerce")
+    return numbers if numbers.notna().sum() == len(known) else text
 
 
 def _text(data: bytes) -> str:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dashboard.audit.bootstrap import Draws, draws
-from dashboard.audit.intervals import Estimate, percentile, wilson
+from dashboard.audit.intervals import Estimate, percentile
 from dashboard.audit.table import Rows
 
-_SHARES = ("sensitivity", "specificity", "false_positive_rate", "ppv", "prevalence", "underdiagnosis")
+# Chance adds the more to an ECE the fewer the cases and the smaller it is, so it does not cancel in a difference.
+BIASED = "no interval: chance alone makes ECE larger where cases are fewer, or where it is small"
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,12 @@ def drawn_with_table(groups: Rows, count: int, seed: int) -> Draws:
     return np.concatenate([np.ones((len(drawn), 1), dtype=np.uint8), drawn], axis=1)
 
 
-def estimated(figure: str, found: NDArray[np.float64], n: int, note: str = "") -> Estimate:
-    """A value, first of the (1 + R,) array, with the interval of its replicates."""
-    value, drawn = float(found[0]), found[1:]
-    known = drawn[np.isfinite(drawn)]
-    if figure == "ece" and known.size:
-        # A resampled table is noisier, which looks like miscalibration: without this the value lies outside.
-        drawn = np.maximum(known - known.mean() + value, 0)
-    if figure in _SHARES and len(drawn) and value in (0.0, 1.0):
-        # No resample of cases that all went one way shows doubt; the score interval does.
-        low, high = wilson(value * n, n)
-        return Estimate(value, float(low), float(high), n, note or "Wilson interval: all cases went one way")
-    return percentile(value, drawn, n, note)
-
-
 def measured_gap(figure: str, found: NDArray[np.float64], n: int, note: str = "") -> Gap:
-    """A difference, first of the (1 + R,) array, with the interval of its replicates and its p."""
+    """A difference, first of the (1 + R,) array, with the interval of its replicates and its p; ECE has neither."""
     value, drawn = float(found[0]), found[1:]
+    if figure == "ece" and np.isfinite(value):
+        return Gap(Estimate(value, None, None, n, BIASED))
     known = drawn[np.isfinite(drawn)]
-    if figure == "ece" and known.size:
-        drawn = known - known.mean() + value  # as in :func:`estimated`
     estimate = percentile(value, drawn, n, note)
     spread = float(known.std(ddof=1)) if known.size > 1 else 0.0
     if estimate.value is None or spread == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,15 +24,20 @@ class Grouping:
 
     Attributes:
         name: of the attribute, for people.
-        labels: of the G groups, in the order to show; a group may be empty.
+        labels: of the G groups, no two the same, in the order to show; a group may be empty.
         member: (n,) number of the group, 0 to G - 1.
-        sizes: groups of the first and of the second attribute where two are crossed; group a * second + b.
+        sides: labels of the first and of the second attribute where two are crossed; group a * len(second) + b.
     """
 
     name: str
     labels: tuple[str, ...]
     member: NDArray[np.intp]
-    sizes: tuple[int, int] | None = None
+    sides: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """How many groups the first and the second attribute have, where two are crossed."""
+        return None if self.sides is None else (len(self.sides[0]), len(self.sides[1]))
 
 
 def grouping(table: AuditTable, attribute: str, edges: Sequence[float] | None = None) -> Grouping:
@@ -53,11 +57,12 @@ def grouping(table: AuditTable, attribute: str, edges: Sequence[float] | None = 
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         numbers = values.to_numpy(np.float64, na_value=np.nan)
         finite = np.isfinite(numbers)
-        if edges is not None or len(np.unique(numbers[finite])) > _FEW_NUMBERS:
+        different = np.unique(numbers[finite])
+        if edges is not None or len(different) > _FEW_NUMBERS:
             return _ranges(attribute, numbers, finite, edges)
-        values = values.map(lambda number: f"{number:g}", na_action="ignore")
+        values = values.map(dict(zip(different, _written(different), strict=True)))
     text = values.astype("string").str.strip()
-    text = text.mask(text == "")
+    text = text.mask(text.isin(["", UNKNOWN]))
     codes, names = pd.factorize(text, sort=True)
     if len(names) > MOST:
         raise DataError(
@@ -75,7 +80,7 @@ def crossed(first: Grouping, second: Grouping) -> Grouping:
         raise DataError(f"{name} cross to {count} groups, too many to compare (at most {MOST}); choose wider ranges.")
     labels = tuple(f"{a} · {b}" for a in first.labels for b in second.labels)
     member = first.member * len(second.labels) + second.member
-    return Grouping(name, labels, member, (len(first.labels), len(second.labels)))
+    return Grouping(name, labels, member, (first.labels, second.labels))
 
 
 def _ranges(
@@ -91,18 +96,23 @@ def _ranges(
         ends = np.unique(np.quantile(numbers[finite], (0.25, 0.5, 0.75)))
     codes = np.where(finite, np.searchsorted(ends, numbers, side="right"), -1)
     whole = bool((numbers[finite] % 1 == 0).all() and (ends % 1 == 0).all())
-    middle = [_range(low, high, whole) for low, high in pairwise(ends)]
-    labels = [f"under {ends[0]:g}", *middle, f"{ends[-1]:g} and over"]
+    texts = _written(ends)
+    upper = [str(int(end) - 1) for end in ends] if whole else [f"under {text}" for text in texts]
+    middle = [low if low == high else f"{low} to {high}" for low, high in zip(texts, upper[1:], strict=False)]
+    labels = [f"under {texts[0]}", *middle, f"{texts[-1]} and over"]
     if edges is None:  # ranges of our own choice that hold no case say nothing
         held = np.unique(codes[finite])
         labels, codes = [labels[code] for code in held], np.where(finite, np.searchsorted(held, codes), -1)
     return _with_unknown(attribute, labels, codes.astype(np.intp))
 
 
-def _range(low: float, high: float, whole: bool) -> str:
-    if not whole:
-        return f"{low:g} to under {high:g}"
-    return f"{low:g} to {high - 1:g}" if high - low > 1 else f"{low:g}"
+def _written(numbers: NDArray[np.float64]) -> list[str]:
+    """Different numbers in as few digits, at least six, as keep them apart; whole ones without a point."""
+    for digits in range(6, 18):
+        texts = [str(int(number)) if number % 1 == 0 else f"{number:.{digits}g}" for number in numbers]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
 
 
 def _with_unknown(attribute: str, labels: list[str], codes: NDArray[np.intp]) -> Grouping:

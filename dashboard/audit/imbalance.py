@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboard.audit.intervals import wilson
+from dashboard.audit.intervals import Z, wilson
 from dashboard.audit.pairs import Both, Counts, Pairs, product
 from dashboard.audit.table import CASE, SPLIT, AuditTable, Mask, Rows
 
 BETA = 0.999  # of the effective number of samples, as the training losses take it
 HALF_WIDTH = 0.05
 WHOLE = "all"  # name of the only part where a table has none
-_Z = 1.959963984540054
 
 
 def prevalence(table: AuditTable) -> pd.DataFrame:
@@ -80,7 +79,7 @@ def positives_needed(sensitivity: float, half_width: float = HALF_WIDTH) -> int 
     At worst (p = 0.5) it is 385 for 0.05. None at p = 0 or 1, where the formula says 0 and means nothing.
     """
     spread = sensitivity * (1 - sensitivity)
-    return None if not spread > 0 else int(np.ceil(spread * _Z**2 / half_width**2))
+    return None if not spread > 0 else int(np.ceil(spread * Z**2 / half_width**2))
 
 
 def loss_weights(table: AuditTable) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from dashboard.audit.grouping import grouping
 from dashboard.audit.intervals import FEW, Estimate
 from dashboard.audit.subgroups import Subgroups, each_finding, underdiagnosis
 from dashboard.audit.table import AuditTable
+from dashboard.audit.weakest import weakest
 
 SCHEMA = 1
 Ends = tuple[float, float] | None
@@ -35,14 +36,31 @@ class ConfusionRecord(_Record):
     counts: list[list[int]] | list[list[list[int]]]
 
 
+class WeakestRecord(_Record):
+    """The group furthest below all other cases in AUROC (:mod:`dashboard.audit.weakest`).
+
+    Attributes:
+        auroc_gap, auroc_gap_ci: to all other cases, mean of the classes.
+        groups: how many, of every attribute of the table, were compared.
+    """
+
+    attribute: str
+    group: str
+    auroc_gap: float | None
+    auroc_gap_ci: Ends
+    groups: int
+
+
 class AuditMetrics(_Record):
     """The record.
 
     Attributes:
+        splits: parts of the data that the cases come from; none where the table does not say.
         table_sha256: digest of scores, labels, thresholds and case facts; equal for equal tables.
         resampled: what bootstrap replicates draw, "patients" or "cases".
         classes, averages, subgroups: a figure under its name, its 95 % interval under ``<name>_ci``; None where it was
-            not estimated, with the reason under ``<name>_note``.
+            not estimated; ``<name>_note`` says why, or what is special about the value or its interval.
+            ``<name>_chance`` is what chance alone would give of a calibration error.
     """
 
     schema_version: int = SCHEMA
@@ -53,6 +71,7 @@ class AuditMetrics(_Record):
     n: int
     patients: int | None
     unknown_labels: int
+    splits: tuple[str, ...]
     notes: tuple[str, ...]
     resampled: str
     replicates: int
@@ -66,6 +85,7 @@ class AuditMetrics(_Record):
     subgroups: dict[str, dict[str, dict[str, Figures]]]
     worst_class: str | None
     worst_subgroup: str | None
+    weakest: WeakestRecord | None
 
 
 def collect(
@@ -89,7 +109,7 @@ def collect(
         parted[name] = each_finding(table, kind, replicates, seed)
         progress((1 + len(parted)) / (1 + len(kinds)))
     missed = {name: underdiagnosis(table, kind, replicates, seed) for name, kind in kinds.items()}
-    worst = found.worst
+    worst, least = found.worst, _weakest(table, replicates, seed)
     record = AuditMetrics(
         title=table.title,
         model_id=table.model_id,
@@ -98,6 +118,7 @@ def collect(
         n=len(table),
         patients=table.patients if table.has_patients else None,
         unknown_labels=int((~table.known).sum()),
+        splits=table.splits,
         notes=table.notes,
         resampled=table.unit,
         replicates=replicates,
@@ -110,20 +131,21 @@ def collect(
         confusion=_confusion(table),
         subgroups={name: _of_groups(table, parts, missed[name]) for name, parts in parted.items()},
         worst_class=worst.name if worst is not None and len(found.classes) > 1 else None,
-        worst_subgroup=worst_subgroup(parted),
+        worst_subgroup=None if least is None else f"{least.attribute}: {least.group}",
+        weakest=least,
     )
     return record, found, parted
 
 
-def worst_subgroup(parted: Mapping[str, tuple[Subgroups, ...]]) -> str | None:
-    """The group with the lowest mean AUROC over the classes, "sex: M"; None where there are no groups."""
-    known = [
-        (group.values["auroc"].value, f"{name}: {group.label}")
-        for name, parts in parted.items()
-        for group in parts[-1].groups
-        if group.values["auroc"].value is not None
-    ]
-    return min(known)[1] if known else None
+def _weakest(table: AuditTable, replicates: int, seed: int) -> WeakestRecord | None:
+    found = weakest(table, replicates, seed)
+    if found is None:
+        return None
+    gap = found.group.gaps["auroc"].estimate
+    ends = None if gap.low is None or gap.high is None else (gap.low, gap.high)
+    return WeakestRecord(
+        attribute=found.attribute, group=found.group.label, auroc_gap=gap.value, auroc_gap_ci=ends, groups=found.groups
+    )
 
 
 def _of_class(table: AuditTable, k: int, one: ClassFigures) -> Figures:
@@ -146,7 +168,9 @@ def _flat(figures: Mapping[str, Estimate]) -> Figures:
     for name, estimate in figures.items():
         flat[name] = estimate.value
         flat[f"{name}_ci"] = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
-        if estimate.value is None:
+        if estimate.chance is not None:
+            flat[f"{name}_chance"] = estimate.chance
+        if estimate.note:
             flat[f"{name}_note"] = estimate.note
     return flat
 

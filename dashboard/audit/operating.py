@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dashboard.audit.basis import basis
 from dashboard.audit.bootstrap import Draws
-from dashboard.audit.intervals import FEW, Estimate, percentile, too_few
+from dashboard.audit.intervals import Estimate, estimated
 from dashboard.audit.resample import band
 from dashboard.audit.table import AuditTable
-from dashboard.audit.thresholds import GRID, Rates, Sweep, at_prevalence, counts, marks, rates, sweep
+from dashboard.audit.thresholds import GRID, Rates, Sweep, at_prevalence, counts, marks, rates, scarcity, sweep
 
 Array = NDArray[np.float64]
 TITLES = {
@@ -43,6 +44,7 @@ class Curves:
         fpr, recall: (G,) where the two curves are drawn.
         roc: sensitivity at ``fpr``. pr: precision at ``recall``; bands are at fixed abscissa.
         against: sensitivity, specificity, ppv, npv, alerts and f1 by name, at ``threshold``.
+        scarce: why there are no bands; "" where there are.
     """
 
     swept: Sweep
@@ -52,10 +54,11 @@ class Curves:
     roc: Line
     pr: Line
     against: dict[str, Line]
+    scarce: str
 
 
 def curves(table: AuditTable, index: int, drawn: Draws, count: int = GRID) -> Curves:
-    """Of one class; bands are left undefined with fewer than ten positives or ten negatives.
+    """Of one class; bands are left undefined with fewer than ten patients with positives or with negatives.
 
     Args:
         drawn: (P, R) of :func:`dashboard.audit.bootstrap.draws`.
@@ -65,8 +68,8 @@ def curves(table: AuditTable, index: int, drawn: Draws, count: int = GRID) -> Cu
     grid = marks(swept, count)
     place = np.searchsorted(-swept.threshold, -grid)
     now = rates(swept.tp[place], swept.fp[place], swept.positives, swept.negatives)
-    enough = min(swept.positives, swept.negatives) >= FEW
-    tp, fp, positives, negatives = counts(table, index, grid, drawn if enough else drawn[:, :0])
+    scarce = scarcity(table, index)
+    tp, fp, positives, negatives = counts(table, index, grid, drawn[:, :0] if scarce else drawn)
     found = rates(tp, fp, positives, negatives)
     fpr, recall = 1 - now.specificity, now.sensitivity
     against = {}
@@ -75,7 +78,7 @@ def curves(table: AuditTable, index: int, drawn: Draws, count: int = GRID) -> Cu
         against[one.name] = Line(TITLES[one.name], getattr(now, one.name), low, high)
     roc = Line("sensitivity", recall, *along(fpr, 1 - found.specificity, found.sensitivity))
     pr = Line("PPV", now.ppv, *along(recall, found.sensitivity, found.ppv))
-    return Curves(swept, grid, fpr, recall, roc, pr, against)
+    return Curves(swept, grid, fpr, recall, roc, pr, against, scarce)
 
 
 def along(grid: Array, x: Array, y: Array) -> tuple[Array, Array]:
@@ -92,34 +95,38 @@ def at_threshold(
     Args:
         prevalence: PPV, NPV, alerts and F1 are computed for it; as in the table if not given.
     """
-    found = [_at(table, index, threshold, weights, prevalence) for weights in (_once(drawn), drawn)]
-    here, again = found
-    positives, negatives = int(table.positive[:, index].sum()), int(table.negative[:, index].sum())
-    called = int((table.known[:, index] & (table.scores[:, index].astype(np.float64) >= threshold)).sum())
-    total = positives + negatives
-    among = {
-        "sensitivity": (positives,), "specificity": (negatives,), "ppv": (called,), "npv": (total - called,),
-        "alerts": (total,), "f1": (positives, total),
-    }  # fmt: skip
-    if prevalence is not None:  # they then rest on sensitivity and specificity alone
-        among |= dict.fromkeys(("ppv", "npv", "alerts", "f1"), (positives, negatives))
-    return {
-        name: too_few(min(behind))
-        if min(behind) < FEW
-        else percentile(
-            float(getattr(here, name)[0, 0]), getattr(again, name)[0], behind[-1] if len(behind) == 1 else total
-        )
-        for name, behind in among.items()
-    }
+    here, again = (_at(table, index, threshold, weights, prevalence) for weights in (_once(drawn), drawn))
+    called = table.scores[:, index].astype(np.float64) >= threshold
+    rests = basis(table.groups, table.known[:, index], table.positive[:, index], called, table.unit)
+    found = {}
+    for name in TITLES:
+        values = np.concatenate([getattr(here, name)[0], getattr(again, name)[0]])
+        # At another prevalence PPV, NPV and alerts are no shares of cases, but rest on sensitivity and specificity.
+        moved = prevalence is not None and name not in ("sensitivity", "specificity")
+        on = "f1" if moved else name
+        few = rests.scarce(on)
+        if few is not None:
+            found[name] = few
+        elif name == "alerts":
+            kind = "" if moved else "called"
+            found[name] = _per_thousand(estimated(kind, values / 1000, rests.n(on), rests.limit(on)[0]))
+        else:
+            found[name] = estimated("" if moved else name, values, rests.n(on), rests.limit(on)[0])
+    return found
+
+
+def _per_thousand(share: Estimate) -> Estimate:
+    value, low, high = (None if part is None else 1000 * part for part in (share.value, share.low, share.high))
+    return replace(share, value=value, low=low, high=high)
 
 
 def over_prevalence(
     table: AuditTable, index: int, threshold: float, drawn: Draws, grid: ArrayLike
 ) -> tuple[Line, Line]:
-    """PPV and NPV of one threshold over (G,) prevalences in (0, 1)."""
+    """PPV and NPV of one threshold over (G,) prevalences in (0, 1); without bands where :func:`curves` has none."""
     rate = np.asarray(grid, dtype=np.float64)[:, None]
     found = []
-    for weights in (_once(drawn), drawn):
+    for weights in (_once(drawn), drawn[:, :0] if scarcity(table, index) else drawn):
         at = _at(table, index, threshold, weights, None)
         found.append(at_prevalence(at.sensitivity, at.specificity, rate)[:2])
     (ppv, npv), (ppvs, npvs) = found

@@ -15,11 +15,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from dashboard.audit.intervals import Z
 from dashboard.audit.table import Mask, Rows
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
-_Z = 1.959963984540054
 _LANES = 8
 
 
@@ -69,7 +69,7 @@ def product(groups: Rows, terms: Sequence[tuple[Both, int]]) -> Pairs:
             weights.append(power / term.count)
         value[~np.isfinite(value)] = np.nan
         spread = _deviation(groups, [term for term, _ in terms], weights)
-        low, high = value * np.exp(-_Z * spread), value * np.exp(_Z * spread)
+        low, high = value * np.exp(-Z * spread), value * np.exp(Z * spread)
     return Pairs(value, low, high)
 
 
@@ -86,7 +86,7 @@ def difference(groups: Rows, one: tuple[Both, Both], other: tuple[Both, Both]) -
             weights += [sign / total.count, -sign * share / total.count]
             shares.append(share)
         value = shares[0] - shares[1]
-        reach = _Z * _deviation(groups, [*one, *other], weights)
+        reach = Z * _deviation(groups, [*one, *other], weights)
     return Pairs(value, np.clip(value - reach, -1, 1), np.clip(value + reach, -1, 1))
 
 

@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 from dashboard.audit.cells import Cells, validate
 from dashboard.audit.columns import Columns, guess, names_images, plain_name
 from dashboard.audit.frames import read_frame
+from dashboard.audit.intervals import FEW
 from dashboard.audit.labels import read_labels, read_scores, read_shared, read_text
 from dashboard.audit.table import CASE, FILE, PATIENT, RESERVED, SPLIT, AuditTable, Rows, Task
 from models.card import ModelCard
 from models.errors import DataError
 
-__all__ = ["Columns", "build", "for_card", "guess", "has_evaluation", "read_frame", "task_of", "zoo_table"]
+__all__ = ["Columns", "build", "build_for", "for_card", "guess", "has_evaluation", "read_frame", "task_of", "zoo_table"]
 
 PARTS = ("validation", "test")
 # Columns of an evaluation that are results, not facts of the case: uncalibrated scores and overlaps of masks.
-_RESULTS = ("raw_score", "dice", "mean_dice", "sensitivity", "specificity", "mae", "true_share", "found_share")
+_RESULTS = ("raw_score", "dice", "mean_dice", "mean_dice_uncalibrated", "sensitivity", "specificity", "mae", "true_share", "found_share")  # fmt: skip
 _SUM_TOLERANCE = 0.02  # probabilities of exclusive classes written with few digits
+_SOFTMAX = (
+    "Every row has exactly one true class, so the classes are taken to exclude each other and the logits went through a "
+    "softmax; if they can hold together, choose findings side by side in the mapping."
+)
+NO_LEAK = "No patient is in two splits."
 Numbers = NDArray[np.float64]
 
 
@@ -62,13 +68,17 @@ def build(
     _check_columns(frame, columns, title)
     frame = frame.reset_index(drop=True)
     read = (_wide if columns.form == "wide" else _long)(frame, columns, title, logits)
+    guessed = task is None and logits
     task = task or _task(read, logits)
+    softmax = (_SOFTMAX,) if guessed and task == "multiclass" else ()
     labels = _labels_for(task, read, title)
     scores = _probabilities(read.scores, task) if logits else np.clip(read.scores, 0, 1)
     count = len(read.classes)
     points = tuple(thresholds) if thresholds is not None else (1.0 if task == "multiclass" else 0.5,) * count
     cases, kept = _cases(frame, columns, read)
     left_out = [name for name in map(str, frame.columns) if name not in columns.used]
+    leak = _leak(cases)
+    told = (leak,) if leak not in ("", NO_LEAK) else ()
     return AuditTable(
         title,
         task,
@@ -78,7 +88,8 @@ def build(
         scores.astype(np.float32),
         points,
         model_id,
-        (*read.notes, *kept, *_about_labels(read.classes, labels), *_about_splits(cases), *_about_columns(left_out)),
+        (*read.notes, *softmax, *kept, *_about_labels(read.classes, labels), *told, *_about_columns(left_out)),
+        leak,
     )
 
 
@@ -247,7 +258,10 @@ def _task(read: _Read, logits: bool) -> Task:
 def _labels_for(task: Task, read: _Read, title: str) -> Numbers:
     """As read; exclusive classes have one 1 a row, or the row is unknown. Raises DataError where neither holds."""
     if (task == "binary") != (len(read.classes) == 1):
-        raise DataError(f"{title} has {len(read.classes)} classes, which does not go with the task {task}.")
+        raise DataError(
+            f"{title} has {len(read.classes)} classes, which does not go with the task {task}; choose another task or "
+            "model."
+        )
     if task != "multiclass":
         return read.labels
     ones = np.nansum(read.labels, axis=1)
@@ -279,6 +293,12 @@ def _cases(frame: pd.DataFrame, columns: Columns, read: _Read) -> tuple[pd.DataF
         unknown = facts[PATIENT].isna()
         facts[PATIENT] = facts[PATIENT].where(~unknown, "case " + facts[CASE])
         notes.append(f"{int(unknown.sum()):,} cases name no patient; each counts as a patient of its own.")
+    patients = facts[PATIENT].nunique() if columns.patient else len(rows)
+    if patients < FEW <= len(rows):
+        notes.append(
+            f"{columns.patient} names only {patients:,} patients for {len(rows):,} cases; if it is another kind of group, "
+            "choose another patient column."
+        )
     for column in read.attributes:
         values = rows[column]
         if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
@@ -310,23 +330,39 @@ def _about_labels(classes: Sequence[str], labels: Numbers) -> list[str]:
     return notes
 
 
-def _about_splits(cases: pd.DataFrame) -> list[str]:
-    if PATIENT not in cases or SPLIT not in cases:
-        return []
+def _leak(cases: pd.DataFrame) -> str:
+    """What is to be said of patients in several splits."""
+    if PATIENT not in cases or SPLIT not in cases or cases[SPLIT].nunique() < 2:
+        return ""
     leaking = cases.groupby(PATIENT)[SPLIT].transform("nunique") > 1
     if not leaking.any():
-        return []
+        return NO_LEAK
     patients = cases.loc[leaking, PATIENT].nunique()
     who = "1 patient is" if patients == 1 else f"{patients:,} patients are"
-    return [
+    return (
         f"Leak: {who} in more than one split, with {int(leaking.sum()):,} cases; figures of one split are then not "
         "independent of the others."
-    ]
+    )
 
 
 def _about_columns(names: Sequence[str], why: str = "not used") -> tuple[str, ...]:
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     return (f"Columns left out ({why}): {shown}.",) if names else ()
+
+
+def build_for(
+    card: ModelCard | None,
+    frame: pd.DataFrame,
+    columns: Columns,
+    title: str,
+    task: Task | None = None,
+    logits: bool = False,
+) -> AuditTable:
+    """As :func:`build`, and then :func:`for_card` where a model is given, whose task is taken if none is."""
+    if task is None and card is not None:
+        task = task_of(card)
+    table = build(frame, columns, title, task, logits=logits)
+    return table if card is None else for_card(table, card)
 
 
 def for_card(table: AuditTable, card: ModelCard) -> AuditTable:

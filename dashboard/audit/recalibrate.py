@@ -22,7 +22,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from dashboard.audit.intervals import FEW
 from dashboard.audit.logistic import CLIP, descend, log_odds, sigmoid
-from dashboard.audit.table import CASE, AuditTable, Mask
+from dashboard.audit.table import CASE, PATIENT, AuditTable, Mask
 from models.card import ModelCard
 from models.errors import DataError
 from models.types import FloatArray
@@ -30,7 +30,11 @@ from models.types import FloatArray
 Fitting = Literal["temperature", "platt", "isotonic", "beta"]
 Array = NDArray[np.float64]
 _STEEPEST = 5.0  # log scale where a softmax temperature ends
-_PLAIN = ("", "cross-entropy", "logit-adjusted")  # losses that a calibrated network makes smallest
+_PLAIN = ("", "cross-entropy")  # losses that a calibrated network makes smallest
+_BENDS = {
+    "focal": "flattens confident scores",
+    "logit-adjusted": "takes the prevalences out of the scores, as if all classes were equally frequent (Menon et al. 2021)",
+}
 _ENOUGH, _ROUNDS = 1e-8, 2000  # of Saerens' estimate
 
 
@@ -92,7 +96,7 @@ class Recalibration:
 
     Attributes:
         part: what it was fitted on, for people, e.g. "split val, n = 938".
-        cases: ids of those cases.
+        cases, patients: ids of those; no patients where they are unknown.
         kept: classes left as they are, for want of cases or since scores ran against the labels.
     """
 
@@ -100,17 +104,32 @@ class Recalibration:
     curve: Curve
     part: str
     cases: frozenset[str]
+    patients: frozenset[str]
     kept: tuple[str, ...] = ()
 
     def show(self, table: AuditTable) -> AuditTable:
-        """The table with recalibrated scores. Raises DataError where it holds cases that this was fitted on."""
+        """The table with recalibrated scores.
+
+        Raises:
+            DataError: it holds cases that this was fitted on, or no other patients than those.
+        """
         seen = len(self.cases.intersection(table.cases[CASE].tolist()))
         if seen:
             raise DataError(
                 f"This calibration was fitted on {seen:,} of these {len(table):,} cases ({self.part}), where it would "
                 "look better than it is; show it on other cases."
             )
+        shared = self.shared_patients(table)
+        if shared and shared == table.patients:
+            raise DataError(
+                f"All {shared:,} patients of these cases are also in what this calibration was fitted on ({self.part}), "
+                "where it would look better than it is; show it on other patients."
+            )
         return table.with_scores(self.curve.apply(table.scores))
+
+    def shared_patients(self, table: AuditTable) -> int:
+        """Patients of a table that this was fitted on too, by other cases."""
+        return len(self.patients & _patients(table))
 
 
 def halves(table: AuditTable, seed: int = 0) -> tuple[Mask, Mask]:
@@ -134,16 +153,16 @@ def fit(table: AuditTable, method: Fitting, part: str) -> Recalibration:
         raise DataError(
             f"No class has {FEW} cases with and {FEW} without it in {part}; fit the calibration on more cases."
         )
-    cases = frozenset(table.cases[CASE].tolist())
+    cases, patients = frozenset(table.cases[CASE].tolist()), _patients(table)
     if table.exclusive and method in ("temperature", "platt"):
-        return Recalibration(method, _softmax_line(table, method == "platt"), part, cases)
+        return Recalibration(method, _softmax_line(table, method == "platt"), part, cases, patients)
     columns: list[tuple[Array, ...] | None] = []
     for index in range(len(table.classes)):
         known = table.known[:, index]
         score, hit = table.scores[known, index].astype(np.float64), table.positive[known, index]
         columns.append(None if table.classes[index] in kept else _single(method, score, hit))
     kept = tuple(name for name, column in zip(table.classes, columns, strict=True) if column is None)
-    return Recalibration(method, _curve(method, columns, table.exclusive), part, cases, kept)
+    return Recalibration(method, _curve(method, columns, table.exclusive), part, cases, patients, kept)
 
 
 def shift(table: AuditTable, prevalence: Array, part: str) -> Recalibration:
@@ -171,7 +190,8 @@ def shift(table: AuditTable, prevalence: Array, part: str) -> Recalibration:
         move = np.array([name not in kept for name in table.classes]) & given
         offset = np.where(move, log_odds(np.where(move, wanted, 0.5)) - log_odds(np.where(move, old, 0.5)), 0.0)
     line = Line(np.ones(len(offset)), offset, table.exclusive)
-    return Recalibration("prior", line, part, frozenset(table.cases[CASE].tolist()), () if table.exclusive else kept)
+    cases, patients = frozenset(table.cases[CASE].tolist()), _patients(table)
+    return Recalibration("prior", line, part, cases, patients, () if table.exclusive else kept)
 
 
 def base_rates(table: AuditTable) -> Array:
@@ -208,8 +228,12 @@ def caution(card: ModelCard) -> str:
     if card.calibration.method != "none" or card.training.loss in _PLAIN:
         return ""
     loss = card.training.loss
-    why = "flattens confident scores" if loss == "focal" else "makes a rare class look frequent"
+    why = _BENDS.get(loss, "makes a rare class look frequent")
     return f"Trained with the loss {loss!r}, which {why}, and not calibrated: the scores rank cases, they are no probabilities."
+
+
+def _patients(table: AuditTable) -> frozenset[str]:
+    return frozenset(table.cases[PATIENT].tolist()) if table.has_patients else frozenset()
 
 
 def _scarce(table: AuditTable) -> tuple[str, ...]:

@@ -7,14 +7,11 @@ the group, plus those with both. Only the precision of the rest costs a step for
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dashboard.audit.bootstrap import LANES, Draws, presort
+from dashboard.audit.bootstrap import LANES, Draws, presort, workers
 from dashboard.audit.table import AuditTable
 
 FIGURES = (
@@ -57,9 +54,7 @@ def replicates(table: AuditTable, finding: int, member: NDArray[np.intp], groups
         weights[:, :width] = drawn[:, start : start + width]
         sums[..., start : start + width] = _pass(weights, *parts)[..., :width]
 
-    # Threads of our own: those of numba bear no two callers at once.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(work, range(0, drawn.shape[1], LANES)))
+    list(workers().map(work, range(0, drawn.shape[1], LANES)))
     return _finish(sums)
 
 

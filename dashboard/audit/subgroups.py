@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.audit.bootstrap import REPLICATES, Draws
-from dashboard.audit.gaps import Gap, drawn_with_table, estimated, holm, measured_gap, missing
+from dashboard.audit.calibration import chance_error
+from dashboard.audit.gaps import BIASED as BIASED
+from dashboard.audit.gaps import Gap, drawn_with_table, holm, measured_gap, missing
 from dashboard.audit.grouping import Grouping
-from dashboard.audit.intervals import FEW, Estimate
+from dashboard.audit.intervals import FEW, Estimate, estimated
 from dashboard.audit.resample import sums
 from dashboard.audit.subgroup_replicates import FIGURES, Replicates, replicates
 from dashboard.audit.table import AuditTable, Mask, Rows
@@ -32,9 +34,6 @@ TITLES = {
     "prevalence": "Prevalence",
 }
 UNDERDIAGNOSIS = "underdiagnosis"
-# In simulations without any difference, intervals of this gap left out 0 far more often than 1 time in 20, with and
-# without the usual corrections, so none is given.
-BIASED = "no interval: chance alone makes ECE larger where cases are fewer"
 LOWER = ("false_positive_rate", "ece", UNDERDIAGNOSIS)  # the lower the better
 _NONE = {"no finding", "no findings", "normal", "healthy", "negative", "no tumor", "no tumour", "none"}
 _BASIS = {  # whose number limits a figure
@@ -166,7 +165,8 @@ def underdiagnosis(table: AuditTable, grouping: Grouping, count: int = REPLICATE
         n, words = len(rows), f"{table.unit} with a finding"
         value, gap = _scarce(n, words, people[g, :1])
         if people[g, 0] >= FEW:
-            value, gap = estimated(UNDERDIAGNOSIS, own[g], n), _scarce(n, f"{words} in the rest", people[g, 1:])[1]
+            value = estimated(UNDERDIAGNOSIS, own[g], n, int(people[g, 0]))
+            gap = _scarce(n, f"{words} in the rest", people[g, 1:])[1]
         if people[g].min() >= FEW:
             gap = measured_gap(UNDERDIAGNOSIS, own[g] - rest[g], n)
         groups.append(Group(label, rows, n, int(people[g, 0]), n, {UNDERDIAGNOSIS: value}, {UNDERDIAGNOSIS: gap}))
@@ -192,11 +192,13 @@ def errors_first(table: AuditTable, rows: Rows, findings: Sequence[int]) -> Rows
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One class: replicates, and by basis the (groups, 2) number of patients and of cases behind them."""
+    """One class: replicates, by basis the (groups, 2) number of patients and of cases behind them, and by group what
+    calibration error chance alone would give."""
 
     found: Replicates
     people: Mapping[str, NDArray[np.int64]]
     cases: Mapping[str, NDArray[np.int64]]
+    chance: tuple[float, ...]
 
 
 def _side(table: AuditTable, grouping: Grouping, finding: int, drawn: Draws) -> _Side:
@@ -211,7 +213,10 @@ def _side(table: AuditTable, grouping: Grouping, finding: int, drawn: Draws) -> 
     people = {name: _both(table, grouping, mask, True) for name, mask in bases.items()}
     cases = {name: _both(table, grouping, mask, False) for name, mask in bases.items()}
     people["either"] = np.minimum(people["positive"], people["negative"])
-    return _Side(found, people, cases | {"either": cases["all"]})
+    chance = tuple(
+        chance_error(table.scores[known & (grouping.member == g), finding]) for g in range(len(grouping.labels))
+    )
+    return _Side(found, people, cases | {"either": cases["all"]}, chance)
 
 
 def _both(table: AuditTable, grouping: Grouping, mask: Mask, people: bool) -> NDArray[np.int64]:
@@ -254,14 +259,14 @@ def _figure(figure: str, sides: Sequence[_Side], g: int, n: int, unit: str) -> t
         note = f"mean of {own.sum()} of {len(sides)} findings"
     if not own.any():
         return _scarce(n, _words(basis, sides, g, 0, unit), people[:, 0])
-    value = estimated(figure, np.mean([f[0] for f, use in zip(found, own, strict=True) if use], axis=0), n, note)
+    mean = np.mean([f[0] for f, use in zip(found, own, strict=True) if use], axis=0)
+    chance = float(np.mean([side.chance[g] for side, use in zip(sides, own, strict=True) if use]))
+    value = estimated(figure, mean, n, int(people[own, 0].min()), note, chance)
     if not (own & rest).any():
         return value, _scarce(n, f"{_words(basis, sides, g, 1, unit)} in the rest", people[own, 1])[1]
     gap = np.mean([f[0] - f[1] for f, use in zip(found, own & rest, strict=True) if use], axis=0)
     if len(sides) > 1:
         note = f"mean of {(own & rest).sum()} of {len(sides)} findings"
-    if figure == "ece":
-        return value, Gap(Estimate(float(gap[0]), None, None, n, BIASED))
     return value, measured_gap(figure, gap, n, note)
 
 

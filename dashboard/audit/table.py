@@ -34,9 +34,10 @@ class AuditTable:
             (str), and attributes (text, or numbers such as age).
         labels: (n, K) float32, 0 or 1, NaN where unknown. With exclusive classes a row holds one 1, or is unknown.
         scores: (n, K) float32 probabilities in [0, 1].
-        thresholds: K operating points; with exclusive classes the class of the largest score / threshold is decided.
+        thresholds: K operating points, kept as float32 like the scores; with exclusive classes the class of the largest score / threshold is decided.
         model_id: the card these scores came from, "" where there is none.
         notes: what the reader should know of how the table was read.
+        leak: whether patients are in several splits, in a sentence; "" where the table does not tell.
     """
 
     title: str
@@ -48,6 +49,7 @@ class AuditTable:
     thresholds: tuple[float, ...]
     model_id: str = ""
     notes: tuple[str, ...] = field(default=())
+    leak: str = ""
 
     def __post_init__(self) -> None:
         shape = (len(self.cases), len(self.classes))
@@ -58,6 +60,9 @@ class AuditTable:
             )
         for array in (self.labels, self.scores):
             array.setflags(write=False)
+        # A score that is written like the threshold is then equal to it.
+        points = tuple(float(np.float32(value)) for value in self.thresholds)
+        object.__setattr__(self, "thresholds", points)
 
     def __len__(self) -> int:
         return len(self.cases)

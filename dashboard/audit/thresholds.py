@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dashboard.audit.bootstrap import Draws
+from dashboard.audit.intervals import FEW, people, scarcer
 from dashboard.audit.resample import sums
 from dashboard.audit.table import AuditTable, Mask, Rows
 from models.errors import DataError
@@ -65,6 +66,13 @@ class Rates:
     npv: Array
     alerts: Array
     f1: Array
+
+
+def scarcity(table: AuditTable, index: int) -> str:
+    """Why curves of a class have no bands: "too few positive patients (n=7)"; "" where they have."""
+    positive, negative = (people(table.groups, each[:, index]) for each in (table.positive, table.negative))
+    fewer, words = scarcer(positive, negative, table.unit)
+    return f"too few {words} (n={fewer})" if fewer < FEW else ""
 
 
 def sweep(table: AuditTable, index: int) -> Sweep:

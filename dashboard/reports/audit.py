@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from dashboard.audit import calibration
-from dashboard.audit.bootstrap import REPLICATES
+from dashboard.audit.bootstrap import REPLICATES, draws
+from dashboard.audit.comparison import compare, match
 from dashboard.audit.confusion import matrix, two_by_two
 from dashboard.audit.discrimination import AVERAGES, TITLES, Discrimination
 from dashboard.audit.failures import confident_errors
+from dashboard.audit.intervals import FEW, NO_ECE_INTERVAL
 from dashboard.audit.metrics import AuditMetrics, collect
 from dashboard.audit.subgroups import TITLES as GROUP_TITLES
 from dashboard.audit.subgroups import Subgroups
@@ -23,22 +24,18 @@ from dashboard.audit.table import CASE, AuditTable
 from dashboard.cases import RESEARCH_NOTE, readable
 from dashboard.figures.confusion import confusion
 from dashboard.figures.intervals import Row, forest
-from dashboard.figures.page import embed, script
+from dashboard.figures.page import script
 from dashboard.figures.style import Figure
 from dashboard.reports.checklist import checklist
+from dashboard.reports.comparison import comparison_section, comparison_table
+from dashboard.reports.curves import calibration_section, operating_sections, prevalence_section
+from dashboard.reports.pairs import pair_sections
+from dashboard.reports.section import Section, drawn
 from models.card import ModelCard
 
 LISTED = 20  # failures in the report
 Progress = Callable[[float], None]
 _TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2"]))
-
-
-@dataclass(frozen=True, eq=False)
-class _Section:
-    title: str
-    text: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
-    tables: tuple[pd.DataFrame, ...] = field(default=())
 
 
 def audit_files(
@@ -48,6 +45,7 @@ def audit_files(
     replicates: int = REPLICATES,
     seed: int = 0,
     progress: Progress = lambda share: None,
+    other: AuditTable | None = None,
 ) -> tuple[AuditMetrics, dict[str, bytes]]:
     """The record and every file by name.
 
@@ -55,7 +53,9 @@ def audit_files(
         card: of the model that gave the scores, where it is known.
         groups: attributes to report by. Raises DataError for one that the table does not have.
         progress: told the share done, 0 to 1.
+        other: a second table of the same cases to compare with. Raises DataError where nothing is shared.
     """
+    both = None if other is None else match(table, other)
     record, found, parted = collect(table, groups, replicates, seed, progress)
     classes = class_table(found)
     tables = {
@@ -67,7 +67,13 @@ def audit_files(
         tables["subgroups.csv"] = _groups(table, parted)
     files = {name: part.to_csv(index=False).encode() for name, part in tables.items()}
     files["metrics.json"] = record.model_dump_json(indent=1).encode()
-    files["report.html"] = _page(table, card, record, found, parted).encode()
+    sections = _sections(table, record, found, parted)
+    if both is not None:
+        compared = compare(both, replicates, seed)
+        files["comparison.csv"] = comparison_table(compared).to_csv(index=False).encode()
+        sections.append(comparison_section(both, compared, replicates))
+    sections += [_methods(record), _items(table, card, found, list(parted))]
+    files["report.html"] = _page(table, card, record, sections).encode()
     return record, files
 
 
@@ -81,7 +87,7 @@ def audit_zip(files: dict[str, bytes]) -> bytes:
 
 
 def class_table(found: Discrimination) -> pd.DataFrame:
-    """One row a class and figure: value, ends of the interval, n."""
+    """One row a class and figure: value, ends of the interval, n, and of ECE what chance alone would give."""
     return pd.DataFrame(
         [
             {
@@ -91,6 +97,7 @@ def class_table(found: Discrimination) -> pd.DataFrame:
                 "low": e.low,
                 "high": e.high,
                 "n": e.n,
+                "chance": e.chance,
                 "note": e.note,
             }
             for one in found.classes
@@ -145,38 +152,51 @@ def _failures(table: AuditTable) -> pd.DataFrame:
     )
 
 
-def _page(
-    table: AuditTable,
-    card: ModelCard | None,
-    record: AuditMetrics,
-    found: Discrimination,
-    parted: dict[str, tuple[Subgroups, ...]],
-) -> str:
-    people = f"{table.patients:,}" if table.has_patients else "not named in the table"
+def _sections(
+    table: AuditTable, record: AuditMetrics, found: Discrimination, parted: dict[str, tuple[Subgroups, ...]]
+) -> list[Section]:
+    return [
+        _performance(found),
+        prevalence_section(table),
+        calibration_section(table),
+        *operating_sections(table, draws(table.groups, record.replicates, record.seed)),
+        _confusions(table),
+        *pair_sections(table),
+        *(_subgroup_section(name, parts, table) for name, parts in parted.items()),
+        _failure_section(table),
+    ]
+
+
+def _page(table: AuditTable, card: ModelCard | None, record: AuditMetrics, sections: Sequence[Section]) -> str:
     facts = [
         ("Model", f"{card.title}, {card.id} version {card.version}" if card is not None else "not named"),
+        ("Parts", ", ".join(record.splits) or "not named in the table"),
         ("Cases", f"{len(table):,}"),
-        ("Patients", people),
+        ("Patients", f"{table.patients:,}" if table.has_patients else "not named in the table"),
         ("Classes", ", ".join(readable(name) for name in table.classes)),
         ("Weakest class", readable(record.worst_class) if record.worst_class else "not named: one class, or too few cases"),
-        ("Weakest subgroup", record.worst_subgroup or "no subgroup was asked for"),
+        ("Weakest subgroup", _weakest(record)),
         ("Table (SHA-256)", record.table_sha256),
         ("Software", ", ".join(f"{name} {number}" for name, number in record.versions.items())),
     ]  # fmt: skip
-    sections = [
-        _performance(found),
-        _confusions(table),
-        *(_subgroup_section(name, parts, table) for name, parts in parted.items()),
-        _failure_section(table),
-        _methods(record),
-        _items(table, card, found, list(parted)),
-    ]
     return _TEMPLATES.get_template("audit.html.j2").render(
         record=record, facts=facts, sections=sections, script=script(), note=RESEARCH_NOTE
     )
 
 
-def _performance(found: Discrimination) -> _Section:
+def _weakest(record: AuditMetrics) -> str:
+    found = record.weakest
+    if found is None or found.auroc_gap is None:
+        return "not estimated: no column to group by, or too few cases in every group"
+    ends = f" ({found.auroc_gap_ci[0]:+.3f} to {found.auroc_gap_ci[1]:+.3f})" if found.auroc_gap_ci else ""
+    groups = "1 group" if found.groups == 1 else f"{found.groups} groups"
+    return (
+        f"{readable(found.attribute)} {found.group}: AUROC {found.auroc_gap:+.3f}{ends} against all other cases, the "
+        f"lowest of {groups} that could be compared"
+    )
+
+
+def _performance(found: Discrimination) -> Section:
     rows = [
         {"Class": readable(one.name), "Positive": f"{one.positives:,} of {one.n:,}"}
         | {title: one.figures[name].text for name, title in TITLES.items()}
@@ -189,10 +209,10 @@ def _performance(found: Discrimination) -> _Section:
             for kind in AVERAGES
         ]
     figures = tuple(
-        embed(_forest(found, name, chance)) for name, chance in (("auroc", 0.5), ("auprc", None), ("ece", None))
+        drawn(_forest(found, name, chance)) for name, chance in (("auroc", 0.5), ("auprc", None), ("ece", None))
     )
     meaning = "; ".join(f"{kind}: {words}" for kind, words in AVERAGES.items())
-    return _Section("Performance of each class", (f"Averages. {meaning}.",), figures, (pd.DataFrame(rows),))
+    return Section("Performance of each class", (f"Averages. {meaning}.",), figures, (pd.DataFrame(rows),))
 
 
 def _forest(found: Discrimination, name: str, chance: float | None) -> Figure:
@@ -200,10 +220,10 @@ def _forest(found: Discrimination, name: str, chance: float | None) -> Figure:
     return forest(rows, TITLES[name], chance)
 
 
-def _confusions(table: AuditTable) -> _Section:
+def _confusions(table: AuditTable) -> Section:
     if table.exclusive:
         figure = confusion([readable(name) for name in table.classes], matrix(table).tolist())
-        return _Section("Confusion", ("Rows are the true classes, columns those decided for.",), (embed(figure),))
+        return Section("Confusion", ("Rows are the true classes, columns those decided for.",), (drawn(figure),))
     rows = [
         {
             "Class": readable(name), "Threshold": f"{threshold:.3f}", "Found": cells[0, 0], "Missed": cells[0, 1],
@@ -211,10 +231,10 @@ def _confusions(table: AuditTable) -> _Section:
         }
         for name, threshold, cells in zip(table.classes, table.thresholds, two_by_two(table), strict=True)
     ]  # fmt: skip
-    return _Section("Decisions at the operating points", tables=(pd.DataFrame(rows),))
+    return Section("Decisions at the operating points", tables=(pd.DataFrame(rows),))
 
 
-def _subgroup_section(name: str, parts: tuple[Subgroups, ...], table: AuditTable) -> _Section:
+def _subgroup_section(name: str, parts: tuple[Subgroups, ...], table: AuditTable) -> Section:
     part = parts[-1]
     alone = len(table.classes) == 1  # over several classes these two have no meaning as a mean
     titles = {f: t for f, t in GROUP_TITLES.items() if alone or f not in ("prevalence", "miscalibration")}
@@ -231,10 +251,10 @@ def _subgroup_section(name: str, parts: tuple[Subgroups, ...], table: AuditTable
         f"{tests} {'comparison' if tests == 1 else 'comparisons'} for each figure; with intervals of 95 % about one in "
         "twenty excludes 0 by chance alone. subgroups.csv holds every class, with p adjusted after Holm."
     )
-    return _Section(f"Subgroups: {readable(name)}", (text,), (embed(figure),), (pd.DataFrame(rows),))
+    return Section(f"Subgroups: {readable(name)}", (text,), (drawn(figure),), (pd.DataFrame(rows),))
 
 
-def _failure_section(table: AuditTable) -> _Section:
+def _failure_section(table: AuditTable) -> Section:
     listed = _failures(table).head(LISTED)
     shown = listed.assign(
         **{
@@ -244,29 +264,30 @@ def _failure_section(table: AuditTable) -> _Section:
             "confidence": listed.confidence.map("{:.3f}".format),
         }
     )
-    return _Section(
+    return Section(
         "Most confident errors",
         (f"The first {len(listed)}; failures.csv holds the first thousand.",),
         tables=(shown.rename(columns=lambda name: readable(name).capitalize()),),
     )
 
 
-def _methods(record: AuditMetrics) -> _Section:
-    return _Section(
+def _methods(record: AuditMetrics) -> Section:
+    return Section(
         "Methods",
         (
             f"Intervals are 2.5 and 97.5 percentiles of {record.replicates:,} bootstrap replicates that draw whole "
             f"{record.resampled} with replacement, seed {record.seed}; DeLong's interval of each AUROC, which takes "
-            "cases as independent, stands in metrics.json. A figure of fewer than ten cases is not given.",
-            "AUPRC is the sum of precision over recall steps. Calibration error (ECE): 15 bins of equal width; its "
-            "replicates are moved by their mean bias. Pairs of case and class with an unknown label are left out.",
+            f"cases as independent, stands in metrics.json. A figure that rests on fewer than {FEW} "
+            f"{record.resampled} is not given.",
+            "AUPRC is the sum of precision over recall steps. Pairs of case and class with an unknown label are left out. "
+            f"Calibration error (ECE): 15 bins of equal width. {NO_ECE_INTERVAL}",
             "Groups are compared with all other cases, not with the whole. No correction of intervals for multiplicity.",
         ),
     )
 
 
-def _items(table: AuditTable, card: ModelCard | None, found: Discrimination, groups: Sequence[str]) -> _Section:
+def _items(table: AuditTable, card: ModelCard | None, found: Discrimination, groups: Sequence[str]) -> Section:
     items = checklist(table, card, found, groups)
     frame = pd.DataFrame([(one.guideline, one.number, one.topic, one.answer) for one in items])
     frame.columns = pd.Index(["Guideline", "Item", "Topic", "What this audit says"])
-    return _Section("Reporting guidelines", tables=(frame,))
+    return Section("Reporting guidelines", tables=(frame,))

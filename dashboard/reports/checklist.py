@@ -50,9 +50,7 @@ def checklist(
     points = card.thresholds.source if card is not None else "thresholds of the table"
     limits = " ".join(card.limits) if card is not None and card.limits else NOT_AVAILABLE
     use = card.intended_use if card is not None else NOT_AVAILABLE
-    leak = " ".join(note for note in table.notes if "split" in note) or (
-        "no patient is in two splits" if table.has_patients and len(table.splits) > 1 else NOT_AVAILABLE
-    )
+    leak = table.leak or NOT_AVAILABLE
     return (
         Item("TRIPOD+AI", "5a", "Source of the data", data),
         Item("TRIPOD+AI", "6", "Setting and eligibility of participants", NOT_AVAILABLE),

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.audit.calibration import BINS, Scheme, bins, class_wise, outcomes
-from dashboard.audit.intervals import Estimate
+from dashboard.audit.intervals import NO_ECE_INTERVAL, Estimate
 from dashboard.audit.recalibrate import caution
 from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
@@ -14,7 +14,6 @@ from dashboard.state import services
 from dashboard.widgets.audit.chart import Audit
 from dashboard.widgets.audit.recalibration import recalibration
 from dashboard.widgets.audit.reliability import AS_GIVEN, DECIDED, decimals, diagram, figures, frame_of
-from dashboard.widgets.audit.replicates import drawn
 
 _SCHEMES: dict[Scheme, str] = {"width": "equal width", "mass": "equally many cases"}
 
@@ -42,7 +41,7 @@ def calibration_tab(audit: Audit) -> None:
         st.table(frame_of({"Value": estimates}), border="horizontal", hide_index=True)
         st.caption(
             f"{count} bins. Brier score = reliability - resolution + uncertainty + spread inside the bins. Intervals "
-            f"rest on resampled {audit.table.unit}; those of calibration errors lean upwards, as resampling adds noise."
+            f"rest on resampled {audit.table.unit}. {NO_ECE_INTERVAL} The same holds for reliability and resolution."
         )
     with st.expander("All classes"):
         _all_classes(audit, count)
@@ -50,9 +49,9 @@ def calibration_tab(audit: Audit) -> None:
     recalibration(audit, index, scheme, count, log)
 
 
-@st.cache_data(max_entries=8, show_spinner="Resampling all classes ...")
+@st.cache_data(max_entries=8, show_spinner=False)
 def _by_class(digest: str, count: int, _table: AuditTable) -> tuple[Estimate, tuple[Estimate, ...]]:
-    return class_wise(_table, drawn(digest, _table), count)
+    return class_wise(_table, count)
 
 
 def _warn(table: AuditTable) -> None:

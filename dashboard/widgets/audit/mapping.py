@@ -9,12 +9,17 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.audit.columns import Columns, Form, guess, partial
-from dashboard.audit.reading import build, for_card
-from dashboard.audit.table import AuditTable
+from dashboard.audit.reading import build_for
+from dashboard.audit.table import AuditTable, Task
 from models.card import ModelCard
 from models.errors import DataError
 
 FORMS: dict[Form, str] = {"wide": "One row a case", "long": "One row a case and class"}
+TASKS: dict[Task | None, str] = {
+    None: "as labels and scores tell",
+    "multiclass": "classes that exclude each other",
+    "multilabel": "findings side by side",
+}
 _NONE = ""
 
 
@@ -26,6 +31,7 @@ class OwnTable:
         digest: SHA-256 of the file, or of what was scored.
         frame: as uploaded; None for a table that was scored here.
         columns: as guessed, or as the reader chose last.
+        task: as the reader chose; None to have it recognised.
         model_id: whose scores these are, "" if not told.
         table: None while ``error`` stands in the way.
         tries: how often the reader has chosen columns.
@@ -35,6 +41,7 @@ class OwnTable:
     digest: str
     frame: pd.DataFrame | None = None
     columns: Columns | None = None
+    task: Task | None = None
     logits: bool = False
     model_id: str = ""
     table: AuditTable | None = None
@@ -47,9 +54,9 @@ class OwnTable:
             return
         try:
             self.columns = self.columns or guess(self.frame)
-            table = build(self.frame, self.columns, self.title, logits=self.logits)
             card = cards.get(self.model_id)
-            self.table, self.error = table if card is None else for_card(table, card), ""
+            self.table = build_for(card, self.frame, self.columns, self.title, self.task, self.logits)
+            self.error = ""
         except DataError as error:
             self.table, self.error = None, str(error)
 
@@ -63,7 +70,15 @@ def mapping(own: OwnTable, cards: Mapping[str, ModelCard]) -> None:
     with st.expander("Columns", expanded=own.table is None, icon=":material/view_column:"):
         key = f"audit-map-{own.digest[:16]}-{own.tries}"
         chosen = _columns(own.frame, own.columns, key)
-        logit, model, apply = st.columns([2, 2, 1], vertical_alignment="bottom")
+        kind, logit, model, apply = st.columns([2, 2, 2, 1.3], vertical_alignment="bottom")
+        task = kind.selectbox(
+            "Several classes are",
+            list(TASKS),
+            index=list(TASKS).index(own.task),
+            format_func=TASKS.__getitem__,
+            key=f"{key}-task",
+            help="Where classes exclude each other one is decided for each case; findings are called one by one.",
+        )
         logits = logit.toggle(
             "These scores are logits",
             own.logits,
@@ -80,7 +95,8 @@ def mapping(own: OwnTable, cards: Mapping[str, ModelCard]) -> None:
             help="An installed model lends its operating points, and its cases open on the Case page with it.",
         )
         if apply.button("Use these columns", type="primary", key=f"{key}-apply", width="stretch"):
-            own.columns, own.logits, own.model_id, own.tries = chosen, logits, model_id, own.tries + 1
+            own.columns, own.task, own.logits, own.model_id = chosen, task, logits, model_id
+            own.tries += 1
             own.read(cards)
             st.rerun()
 

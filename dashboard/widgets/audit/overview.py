@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.audit.bootstrap import REPLICATES
 from dashboard.audit.discrimination import AVERAGES, TITLES, Discrimination, discrimination
-from dashboard.audit.intervals import Estimate
+from dashboard.audit.intervals import NO_ECE_INTERVAL, Estimate
 from dashboard.audit.table import AuditTable, Rows
 from dashboard.audit.weakest import Weakest, weakest
 from dashboard.cases import readable
@@ -88,6 +88,8 @@ def _tile(title: str, value: str, below: str) -> None:
 def _parts(estimate: Estimate) -> tuple[str, str]:
     if estimate.value is None:
         return "not estimated", estimate.note
+    if estimate.chance is not None:
+        return f"{estimate.value:.3f}", f"{estimate.chance:.3f} by chance"
     return f"{estimate.value:.3f}", "" if estimate.low is None else f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
@@ -157,7 +159,9 @@ def _data(found: Discrimination) -> pd.DataFrame:
 def _how(table: AuditTable, found: Discrimination) -> str:
     guess = "AUPRC of a guess is the prevalence; the last column says how many times better it is."
     left_out = len(table.classes) - len(found.averaged)
-    averages = f" Averages leave out {left_out} of {len(table.classes)} classes: too few cases." if left_out else ""
+    averages = (
+        f" Averages leave out {left_out} of {len(table.classes)} classes: too few {table.unit}." if left_out else ""
+    )
     unknown = int((~table.known).sum())
     labels = f" {unknown:,} unknown labels are left out." if unknown else ""
     point = (
@@ -168,5 +172,13 @@ def _how(table: AuditTable, found: Discrimination) -> str:
     meaning = "; ".join(f"{kind}: {words}" for kind, words in AVERAGES.items())
     return (
         f"Averages: {meaning}. Intervals: {found.replicates:,} bootstrap replicates of whole {table.unit}. Called: {point}. "
-        f"{guess}{averages}{labels}"
+        f"{guess}{averages}{_undefined(found)}{labels} ECE: {NO_ECE_INTERVAL[0].lower()}{NO_ECE_INTERVAL[1:]}"
     )
+
+
+def _undefined(found: Discrimination) -> str:
+    """Figures whose averages leave out more classes than that of AUROC does."""
+    members = [one for one in found.classes if one.name in found.averaged]
+    counts = {title: sum(one.figures[name].value is not None for one in members) for name, title in TITLES.items()}
+    fewer = [f"{title} over {count}" for title, count in counts.items() if count < len(members)]
+    return f" Averages of what not every class has: {', '.join(fewer)} classes." if fewer else ""

@@ -66,7 +66,7 @@ def recalibration(audit: Audit, index: int | None, scheme: Scheme, count: int, l
             return
         first = next((name for name in parts if name.startswith("val")), _HALF)
         part = st.selectbox("Fit on", parts, index=parts.index(first), key=f"fit-on-{audit.whole.title}", width=280)
-        prevalence, estimated = _prevalence(audit) if method == _PRIOR else (None, False)
+        prevalence, estimated = _prevalence(audit, part) if method == _PRIOR else (None, False)
     try:
         trial = _trial(
             (audit.table.digest, audit.whole.digest), method, part, audit.focus, prevalence, estimated, audit
@@ -96,11 +96,16 @@ def _compare(audit: Audit, trial: _Trial, index: int | None, drawing: tuple[Sche
         }
         st.table(frame_of(columns), border="horizontal", hide_index=True)
         st.caption(f"Fitted on {trial.found.part}; shown on {len(before):,} other cases.")
+        if shared := trial.found.shared_patients(trial.before):
+            st.warning(
+                f"{shared:,} patients are in both parts; the recalibrated figures are too good.",
+                icon=":material/warning:",
+            )
         if trial.found.kept:
             st.caption(f"Left as they are, for want of cases: {', '.join(map(readable, trial.found.kept))}.")
 
 
-def _prevalence(audit: Audit) -> tuple[float | None, bool]:
+def _prevalence(audit: Audit, part: str) -> tuple[float | None, bool]:
     """What the reader says, or that it is to be estimated."""
     estimated = st.toggle(
         "Estimate it from the scores",
@@ -111,16 +116,26 @@ def _prevalence(audit: Audit) -> tuple[float | None, bool]:
     )
     if estimated:
         return None, True
-    own = float(np.nan_to_num(base_rates(audit.table)[audit.focus], nan=0.1))
+    # Not that of the part shown: its labels would make the shift look better than it is.
+    own = float(np.nan_to_num(base_rates(_parts(audit, part)[0])[audit.focus], nan=0.1))
     percent = st.number_input(
         f"Prevalence of {readable(audit.finding)}, %",
         min_value=0.01,
         max_value=99.99,
         value=min(99.99, max(0.01, round(100 * own, 2))),
-        key=f"prior-{audit.table.title}-{audit.finding}",
+        key=f"prior-{audit.table.title}-{audit.finding}-{part}",
         width=220,
+        help="Starts at that of the part it is fitted on, which shifts nothing.",
     )
     return percent / 100, False
+
+
+def _parts(audit: Audit, part: str) -> tuple[AuditTable, AuditTable, Rows]:
+    """What to fit on, what to show it on, and the rows of the latter in the table under audit."""
+    if part == _HALF:
+        first, second = halves(audit.table)
+        return audit.table.part(first), audit.table.part(second), np.flatnonzero(second)
+    return audit.whole.in_split(part), audit.table, np.arange(len(audit.table))
 
 
 @st.cache_resource(max_entries=16, show_spinner="Fitting ...")
@@ -135,13 +150,9 @@ def _trial(
 ) -> _Trial:
     """Kept by the digests of the table under audit and of the whole; raises DataError."""
     table = _audit.table
-    if part == _HALF:
-        first, second = halves(table)
-        ground, shown, rows = table.part(first), table.part(second), np.flatnonzero(second)
-        words = f"half of the {table.unit}, n = {len(ground):,}"
-    else:
-        ground, shown, rows = _audit.whole.in_split(part), table, np.arange(len(table))
-        words = f"part {part}, n = {len(ground):,}"
+    ground, shown, rows = _parts(_audit, part)
+    words = f"half of the {table.unit}" if part == _HALF else f"part {part}"
+    words += f", n = {len(ground):,}"
     if method == _PRIOR:
         wanted = np.full(len(table.classes), np.nan)
         if estimated:

@@ -73,9 +73,7 @@ def frame_of(columns: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
 
 def decimals(estimate: Estimate) -> str:
     """With the four decimals that errors of rare classes need."""
-    if estimate.value is None:
-        return estimate.note
-    return f"{estimate.value:.4f}" + ("" if estimate.low is None else f" ({estimate.low:.4f} to {estimate.high:.4f})")
+    return estimate.rounded(4)
 
 
 def _data(name: str, found: Bins) -> pd.DataFrame:

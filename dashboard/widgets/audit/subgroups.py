@@ -70,7 +70,7 @@ def subgroups_tab(audit: Audit) -> None:
     st.caption(
         f"{_MEANS[figure]} {_multiplicity(result, figure, table.unit)} Click a group for its cases, errors first."
     )
-    if groups.sizes is not None:
+    if groups.sides is not None:
         _crossed(audit, result, figure, about)
     left, right = st.columns(2, gap="large")
     with left:
@@ -176,20 +176,14 @@ def _multiplicity(result: Subgroups, figure: str, unit: str) -> str:
 
 
 def _crossed(audit: Audit, result: Subgroups, figure: str, about: str) -> None:
-    rows, columns = result.grouping.sizes or (0, 0)
-    labels = [label.split(" · ") for label in result.grouping.labels]
+    first, second = result.grouping.sides or ((), ())
+    count = len(second)
     cells = [
-        [_cell(group, figure, group.label) for group in result.groups[row * columns : (row + 1) * columns]]
-        for row in range(rows)
+        [_cell(group, figure, group.label) for group in result.groups[row * count : (row + 1) * count]]
+        for row in range(len(first))
     ]
     clicked = chart(
-        lambda dark: heat(
-            [labels[row * columns][0] for row in range(rows)],
-            [labels[column][-1] for column in range(columns)],
-            cells,
-            "gap",
-            dark,
-        ),
+        lambda dark: heat(first, second, cells, "gap", dark),
         f"subgroups-crossed-{figure}",
         f"{TITLES[figure]} in each pair of groups",
         data(result),

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.audit.decision import DecisionCurve, decision_curve
-from dashboard.audit.intervals import FEW, Estimate
+from dashboard.audit.intervals import Estimate
 from dashboard.audit.operating import TITLES, Curves, Line, at_threshold, curves, over_prevalence
 from dashboard.audit.table import AuditTable
 from dashboard.audit.thresholds import Called, called, rates
@@ -37,8 +37,8 @@ def thresholds_tab(audit: Audit) -> None:
     choice = chosen_point(audit, found)
     calls = called(table, index, choice.threshold)
     _strip(table, index, choice)
-    if min(swept.positives, swept.negatives) < FEW:
-        st.caption(f"No bands: too few cases (n={min(swept.positives, swept.negatives)}).")
+    if found.scarce:
+        st.caption(f"No bands: {found.scarce}.")
     show_called(audit, choice, calls)
     _two_curves(audit, found, choice, calls)
     left, right = st.columns(2, gap="large")
@@ -95,7 +95,7 @@ def _strip(table: AuditTable, index: int, choice: Choice) -> None:
 
 def _text(key: str, estimate: Estimate) -> str:
     if key == "alerts" and estimate.value is not None:
-        return f"{estimate.value:.0f} ({estimate.low:.0f} to {estimate.high:.0f})"
+        return estimate.rounded(0)
     return estimate.text
 
 

@@ -16,7 +16,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from dashboard.audit.bootstrap import draws
-from dashboard.audit.calibration import bins, class_wise, cox, outcomes, summary
+from dashboard.audit.calibration import bins, by_chance, class_wise, cox, outcomes, summary
 from dashboard.audit.intervals import wilson
 from dashboard.audit.resample import band, several, sums
 from dashboard.audit.table import AuditTable
@@ -84,7 +84,7 @@ def test_external_table_equals_torchmetrics():
     cases = pd.DataFrame({"case_id": frame["image"], "patient_id": frame["patient_id"].astype(str)})
     labels, scores = (frame[[f"{part}_{name}" for name in names]].to_numpy(np.float32) for part in ("label", "score"))
     table = AuditTable("external", "multilabel", names, cases, labels, scores, (0.5,) * len(names))
-    mean, each = class_wise(table, draws(table.groups, 2, 0))
+    mean, each = class_wise(table)
     for index, estimate in enumerate(each):
         expected = binary_calibration_error(
             torch.tensor(scores[:, index], dtype=torch.float64), torch.tensor(labels[:, index]).long(), 15
@@ -209,18 +209,18 @@ def test_scores_that_part_the_two_have_no_slope():
 @pytest.mark.parametrize("n", [0, 1, 2, 9])
 def test_few_cases_say_so(n):
     found = summary(outcomes(one_class([0.5] * n, [1] * n), 0), draws(np.arange(n), 5, 0))
-    assert {estimate.note for estimate in found.values()} == {f"too few (n={n})"}
+    assert {estimate.note for estimate in found.values()} == {f"too few cases (n={n})"}
 
 
 def test_one_class_and_unknown_class():
     table = one_class([0.2, 0.4] * 20, [0] * 40)
     found = summary(outcomes(table, 0), draws(table.groups, 5, 0))
     assert found["ece"].value == pytest.approx(0.3, abs=1e-6)
-    assert found["slope"].note == "too few (n=0)"
+    assert found["slope"].note == "too few positive cases (n=0)"
     empty = one_class([0.2] * 40, [np.nan] * 40)
-    mean, each = class_wise(empty, draws(empty.groups, 5, 0))
+    mean, each = class_wise(empty)
     assert mean.value is None
-    assert each[0].note == "too few (n=0)"
+    assert each[0].note == "too few cases (n=0)"
 
 
 def test_scores_of_0_and_1_stay_finite():
@@ -233,17 +233,50 @@ def test_interval_equals_resampling_by_hand():
     drawn = draws(table.groups, 40, 0)
     found = summary(outcomes(table, 0), drawn)
     known = np.flatnonzero(table.known[:, 0])
-    eces, briers, masses = [], [], []
-    mass = bins(outcomes(table, 0), "mass").member
+    briers, losses = [], []
     for column in drawn.T:
         rows = np.repeat(np.arange(len(known)), column[table.groups[known]])
         p, y = table.scores[known[rows], 0].astype(np.float64), table.labels[known[rows], 0]
-        eces.append(binary_calibration_error(torch.tensor(p), torch.tensor(y).long(), 15).item())
         briers.append(np.mean((p - y) ** 2))
-        masses.append(sum(abs((p - y)[mass[rows] == b].sum()) for b in range(15)) / len(rows))
-    for name, replicates in (("ece", eces), ("brier", briers), ("ace", masses)):
+        losses.append(log_loss(y, p))
+    for name, replicates in (("brier", briers), ("nll", losses)):
         low, high = np.quantile(replicates, [0.025, 0.975])
-        assert (found[name].low, found[name].high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+        assert (found[name].low, found[name].high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    for name in ("ece", "mce", "ace", "reliability", "resolution"):
+        assert found[name].low is found[name].high is None
+
+
+@pytest.mark.parametrize("scheme", ["width", "mass"])
+def test_chance_is_the_mean_of_tables_whose_labels_are_drawn_from_the_scores(scheme):
+    rng = np.random.default_rng(1)
+    scores = np.concatenate([rng.beta(0.3, 3, 300), rng.random(60), [0.0, 1.0]]).astype(np.float32)
+    found = outcomes(one_class(scores, np.zeros(len(scores))), 0)
+    cut = bins(found, scheme, 5)  # wide, so that the spread of the scores in a bin counts
+    labels = rng.random((3000, len(scores))) < scores
+    gaps = np.array([[abs((found.score - row)[cut.member == b].sum()) for b in range(5)] for row in labels[:, :]])
+    expected = by_chance(found.score, cut.member, len(cut.n), draws=3000)
+    assert expected["error"] == pytest.approx(gaps.sum(1).mean() / len(scores), rel=0.03)
+    assert expected["largest"] == pytest.approx((gaps / cut.n).max(1).mean(), rel=0.03)
+    assert expected["squared"] == pytest.approx((gaps**2 / cut.n).sum(1).mean() / len(scores), rel=0.05)
+    shown = summary(found, draws(found.group, 5, 0), 5)["ece" if scheme == "width" else "ace"]
+    assert shown.chance == pytest.approx(expected["error"], rel=0.1)
+    assert shown.text == f"{shown.value:.3f} ({shown.chance:.3f} by chance)"
+
+
+def test_images_of_few_patients_are_too_few():
+    who = np.arange(200) % 9
+    found = summary(outcomes(one_class(np.linspace(0.1, 0.9, 200), who % 2, who), 0), draws(who, 20, 0))
+    assert {estimate.note for estimate in found.values()} == {"too few patients (n=9)"}
+    mean, each = class_wise(one_class(np.linspace(0.1, 0.9, 200), who % 2, who))
+    assert mean.value is each[0].value is None
+    who = np.arange(240) % 24
+    slope = cox(outcomes(one_class(np.linspace(0.1, 0.9, 240), who < 3, who), 0))["slope"]
+    assert slope.note == "too few positive patients (n=3)"
+
+
+def test_equal_scores_have_no_slope():
+    found = cox(outcomes(one_class(np.full(40, 0.3), [0, 1] * 20), 0))
+    assert found["slope"].note == "not defined: all scores are equal"
 
 
 def test_sums_equal_a_loop():

@@ -49,6 +49,22 @@ def test_another_prevalence_is_a_reweighted_table():
     np.testing.assert_allclose(found.treat_all, expected.treat_all, atol=1e-9)
 
 
+def test_without_positives_only_false_alarms_count():
+    scores = np.linspace(0, 0.95, 50)
+    found = decision_curve(one_class(scores, np.zeros(50)), 0, draws(np.arange(50), 20, 0), GRID)
+    expected = [-(np.float32(scores) >= t).mean() * t / (1 - t) for t in GRID]
+    np.testing.assert_allclose(found.model, expected, atol=1e-12)
+    assert np.isnan(found.low).all()
+
+
+def test_no_band_from_few_patients():
+    who = np.arange(300) % 12
+    table = one_class(np.linspace(0, 0.9, 300), who < 3, who)
+    found = decision_curve(table, 0, draws(table.groups, 20, 0), GRID)
+    assert np.isfinite(found.model).all()
+    assert np.isnan(found.low).all()
+
+
 @pytest.mark.parametrize("labels", [[], [1], [0, 0], [np.nan]])
 def test_nothing_to_decide(labels):
     found = decision_curve(one_class([0.5] * len(labels), labels), 0, draws(np.arange(len(labels)), 5, 0), GRID)

@@ -26,7 +26,10 @@ def test_values_are_those_of_scikit_learn_and_stay_when_intervals_come() -> None
         assert one.lift == pytest.approx(metrics.average_precision_score(labels, scores) / labels.mean())
         for name, estimate in one.figures.items():
             assert estimate.value == first.classes[k].figures[name].value
-            if estimate.value is not None:
+            if name == "ece":
+                assert estimate.low is None
+                assert 0 < (estimate.chance or 0) < 0.2
+            elif estimate.value is not None:
                 assert estimate.low is not None
                 assert estimate.low <= estimate.value <= (estimate.high or 0), name
                 assert first.classes[k].figures[name].low is None
@@ -59,9 +62,10 @@ def test_a_class_with_too_few_positives_is_listed_and_left_out_of_the_averages()
     labels = table.labels.copy()
     labels[:, 1] = 0
     labels[:7, 1] = 1
+    patients = table.cases["patient_id"][:7].nunique()
     found = discrimination(replace(table, labels=labels), 20)
     assert found.classes[1].figures["auroc"].value is None
-    assert found.classes[1].figures["auroc"].text == "too few (n=7)"
+    assert found.classes[1].figures["auroc"].text == f"too few positive patients (n={patients})"
     assert found.averaged == ("A", "C")
 
 
@@ -75,10 +79,54 @@ def test_tiny_tables_say_too_few(n: int) -> None:
 def test_rates_that_are_all_or_nothing_get_a_wilson_interval() -> None:
     table = make_table(200, classes=("A",)).with_thresholds([0.0])
     sensitivity = discrimination(table, 50).classes[0].figures["sensitivity"]
-    n = sensitivity.n
+    n = table.cases["patient_id"][table.positive[:, 0]].nunique()
     assert sensitivity.value == 1.0
+    assert sensitivity.n == table.positive.sum() > n
     # Closed form of the score interval for n of n.
     assert sensitivity.low == pytest.approx(n / (n + 1.959963984540054**2))
+
+
+def test_an_average_of_rates_that_are_all_1_is_as_doubtful_as_its_smallest_class() -> None:
+    labels = np.zeros((1000, 3), dtype=np.float32)
+    for k in range(3):
+        labels[10 * k : 10 * k + 10 + k, k] = 1
+    table = replace(make_table(1000, patients=False), labels=labels).with_scores(np.clip(labels + 0.1, 0, 0.9))
+    found = discrimination(table, 50)
+    alone = found.classes[0].figures["sensitivity"]
+    assert alone.low == pytest.approx(10 / (10 + 1.959963984540054**2))
+    for kind in ("macro", "weighted"):
+        assert found.averages[kind]["sensitivity"].value == 1
+        assert found.averages[kind]["sensitivity"].low == alone.low
+        assert found.averages[kind]["auroc"].low == pytest.approx(0.025 ** (1 / 10))
+    micro = found.averages["micro"]["sensitivity"]
+    assert micro.n == labels.sum() == 33
+    people = int(labels.any(1).sum())  # a case with two findings counts once
+    assert people < 33
+    assert micro.low == pytest.approx(people / (people + 1.959963984540054**2))
+    assert found.averages["micro"]["auroc"].n == 3000
+    assert found.classes[0].figures["auprc"].value == 1
+    assert found.classes[0].figures["auprc"].low is None
+
+
+def test_averages_leave_out_classes_that_lack_the_figure_and_say_so() -> None:
+    table = make_table(600)
+    found = discrimination(table.with_thresholds([0.5, 0.5, 1.0]), 20)
+    assert found.classes[2].figures["ppv"].value is None
+    macro = found.averages["macro"]
+    assert macro["ppv"].note == "2 of 3 classes"
+    assert macro["npv"].note == macro["auroc"].note == "3 of 3 classes"
+    assert macro["ppv"].value == pytest.approx(np.mean([one.figures["ppv"].value for one in found.classes[:2]]))
+
+
+def test_images_of_one_patient_are_too_few() -> None:
+    table = make_table(200, classes=("A",))
+    alone = replace(table, cases=table.cases.assign(patient_id="p0"))
+    assert {e.note for e in discrimination(alone, 50).classes[0].figures.values()} >= {
+        "too few positive patients (n=1)",
+        "too few patients (n=1)",
+        "too few patients not called (n=1)",
+    }
+    assert {e.value for e in discrimination(alone, 50).classes[0].figures.values()} == {None}
 
 
 def test_the_weakest_class_is_named() -> None:

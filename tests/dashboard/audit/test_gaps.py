@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dashboard.audit.gaps import estimated, holm, measured_gap
+from dashboard.audit.gaps import holm, measured_gap
+from dashboard.audit.intervals import estimated, least_area
 
 
 def test_holm_by_hand():
@@ -31,17 +32,39 @@ def test_holm_rejects_what_the_stepwise_procedure_rejects(p, level):
 
 
 def test_shares_of_nothing_or_all_keep_an_interval():
-    none = estimated("sensitivity", np.zeros(51), 40)
+    none = estimated("sensitivity", np.zeros(51), 400, 40)
     assert none.low == 0
     assert none.high == pytest.approx(stats.binomtest(0, 40).proportion_ci(method="wilson").high)
-    assert estimated("auroc", np.ones(51), 40).low == 1
+    area = estimated("auroc", np.ones(51), 400, 40)
+    assert 1 - area.low**40 == pytest.approx(0.975)  # all of 40 independent pairs are then in order 1 time in 40
+    assert (area.value, area.high) == (1, 1)
+    assert (estimated("auroc", np.zeros(51), 400, 40).high, area.low) == (1 - least_area(40), least_area(40))
 
 
-def test_intervals_of_ece_lie_about_its_value():
+@pytest.mark.parametrize("figure", ["auprc", "f1", "balanced_accuracy", ""])
+def test_no_interval_where_no_resample_differs(figure):
+    found = estimated(figure, np.ones(51), 400, 40)
+    assert (found.value, found.low, found.high) == (1, None, None)
+    assert "no resample differs" in found.note
+
+
+@pytest.mark.parametrize(("people", "each", "share"), [(12, 20, 0.9), (40, 5, 0.97)])
+def test_shares_of_nothing_or_all_hold_the_truth(people, each, share):
+    """Patients whose images all go one way: where none was missed the interval must not shrink with the images."""
+    rng = np.random.default_rng(people)
+    hits = np.repeat(rng.random((2000, people)) < share, each, axis=1)
+    found = [estimated("sensitivity", np.ones(3), people * each, people).low <= share for row in hits if row.all()]
+    assert len(found) > 200
+    assert all(found)
+    assert estimated("sensitivity", np.ones(3), people * each, people * each).low > share
+
+
+def test_ece_has_no_interval():
     drawn = np.concatenate([[0.05], np.random.default_rng(0).normal(0.08, 0.01, 4000)])
-    for interval in (estimated("ece", drawn, 40), measured_gap("ece", drawn, 40).estimate):
-        assert interval.value == 0.05
-        assert (interval.low + interval.high) / 2 == pytest.approx(0.05, abs=1e-3)
+    gap = measured_gap("ece", drawn, 40)
+    assert gap.p is None
+    for interval in (estimated("ece", drawn, 40, 40), gap.estimate):
+        assert (interval.value, interval.low, interval.high) == (0.05, None, None)
     assert measured_gap("auroc", drawn, 40).estimate.low > 0.05
 
 

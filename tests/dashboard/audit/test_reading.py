@@ -268,7 +268,7 @@ def test_missing_patients_count_each_alone():
 
 def test_default_and_given_thresholds():
     assert build(wide(), guess(wide()), "t").thresholds == (0.5, 0.5)
-    assert build(wide(), guess(wide()), "t", thresholds=[0.2, 0.3]).thresholds == (0.2, 0.3)
+    assert build(wide(), guess(wide()), "t", thresholds=[0.2, 0.3]).thresholds == pytest.approx((0.2, 0.3))
 
 
 @pytest.mark.parametrize(

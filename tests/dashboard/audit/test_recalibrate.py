@@ -160,6 +160,19 @@ def test_refuses_to_be_shown_on_what_it_was_fitted_on():
     assert len(found.show(table.in_split("test"))) == 150
 
 
+def test_patients_in_both_parts_are_counted_and_refused_where_all_are():
+    table = make_table(n=300)
+    ground, shown = table.in_split("val"), table.in_split("test")
+    found = fit(ground, "platt", "part val")
+    shared = set(ground.cases.patient_id) & set(shown.cases.patient_id)
+    assert found.shared_patients(shown) == len(shared) > 0
+    assert len(found.show(shown)) == len(shown)
+    with pytest.raises(DataError, match=f"All {len(shared)} patients"):
+        found.show(shown.part(shown.cases.patient_id.isin(shared).to_numpy()))
+    alone = replace(shown, cases=shown.cases.drop(columns="patient_id"))
+    assert found.shared_patients(alone) == 0
+
+
 def test_scarce_and_contrary_classes_stay_as_they_are():
     labels = np.zeros((100, 3), dtype=np.float32)
     labels[:5, 0] = 1  # too few
@@ -297,5 +310,7 @@ def test_caution(tmp_path):
     assert caution(card_in(tmp_path, "multilabel", calibration={"method": "platt", "scale": 2.0})) == ""
     plain_loss = {"data": "none", "licence": "none", "loss": "cross-entropy"}
     assert caution(card_in(tmp_path, "multilabel", training=plain_loss)) == ""
+    adjusted = plain_loss | {"loss": "logit-adjusted"}
+    assert "equally frequent" in caution(card_in(tmp_path, "multilabel", training=adjusted))
     weighted = plain_loss | {"loss": "root-weighted"}
     assert "rare class" in caution(card_in(tmp_path, "multilabel", training=weighted))

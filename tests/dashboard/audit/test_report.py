@@ -14,7 +14,12 @@ from sklearn import metrics
 from typer.testing import CliRunner
 
 from dashboard.__main__ import app
+from dashboard.audit.discrimination import discrimination
+from dashboard.audit.metrics import collect
+from dashboard.audit.table import Task
+from dashboard.audit.weakest import weakest
 from dashboard.reports.audit import audit_files
+from dashboard.reports.checklist import checklist
 from sample_data.samples import data_folder
 from tests.dashboard.audit.tables import make_table
 
@@ -49,13 +54,71 @@ def test_the_record_holds_what_was_computed() -> None:
     women = (table.cases.sex == "F").to_numpy()
     area = metrics.roc_auc_score(table.positive[women, 0], table.scores[women, 0])
     assert said["subgroups"]["sex"]["F"]["A"]["auroc"] == pytest.approx(area)
-    assert record.worst_subgroup in ("sex: F", "sex: M")
+    assert record.splits == ("test", "val")
 
 
-def test_the_same_table_gives_the_same_bytes() -> None:
-    one, other = (audit_files(make_table(200), replicates=20)[1]["metrics.json"] for _ in range(2))
+def test_the_weakest_subgroup_is_that_of_the_page_whatever_is_reported_by() -> None:
+    table = make_table(400)
+    found = weakest(table, 20)
+    assert found is not None
+    record, files = audit_files(table, groups=("sex",), replicates=20)
+    for one in (record, collect(table, (), 20)[0]):
+        assert one.worst_subgroup == f"{found.attribute}: {found.group.label}"
+        assert one.weakest is not None
+        assert one.weakest.groups == found.groups
+        assert one.weakest.auroc_gap == found.group.gaps["auroc"].estimate.value
+    assert f"lowest of {found.groups} groups that could be compared" in files["report.html"].decode()
+    alone = collect(make_table(60, attributes=False), (), 5)[0]
+    assert alone.weakest is None
+    assert alone.worst_subgroup is None
+
+
+def test_an_interval_that_is_not_from_the_bootstrap_says_so() -> None:
+    table = make_table(300, ("A",), "binary")
+    sure = replace(table, scores=np.clip(table.labels, 0.1, 0.9))
+    one = collect(sure, (), 20)[0].classes["A"]
+    assert one["sensitivity"] == 1
+    assert "Wilson" in str(one["sensitivity_note"])
+    assert "brier_note" not in one
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_the_page_draws_every_class_and_pair(task: Task) -> None:
+    page = audit_files(make_table(300, task=task), replicates=10)[1]["report.html"].decode()
+    found = dict(re.findall(r"<h2>(.+?)</h2>(.*?)(?=<h2>|</body>)", page, re.DOTALL))
+    for title in ("Calibration", "ROC curves", "Precision and recall", "Decision curves"):
+        assert re.findall("<h3>(.+?)</h3>", found[title]) == ["A", "B", "C"]
+        assert found[title].count("Plotly.newPlot(") == 3
+    assert found["Prevalence"].count("Plotly.newPlot(") == 1
+    pairs = {"Called in place of a missed finding": 1, "Findings that come together": 3}
+    assert {title: found[title].count("Plotly.newPlot(") for title in pairs if title in found} == (
+        pairs if task == "multilabel" else {}
+    )
+    assert len(page) < 8e6
+
+
+def test_the_page_leaves_out_what_cannot_be_drawn_and_says_so() -> None:
+    table = make_table(120, tuple("ABCDEFGHIJKLMNOP"))
+    labels = table.labels.copy()
+    labels[:, 0] = 1
+    page = audit_files(replace(table, labels=labels), replicates=5)[1]["report.html"].decode()
+    assert "The 14 classes of most positives, of 16." in page
+    assert "all known labels are of one kind: A." in page
+    assert len(page) < 8e6
+
+
+def test_the_leak_of_the_checklist_is_what_was_found_not_any_note_on_splits() -> None:
+    table = replace(make_table(120), notes=("Columns left out (not used): split_x.",))
+    found = discrimination(table, 0)
+    answers = {one.number: one.answer for one in checklist(table, None, found, ())}
+    assert answers["20, 21"] == "not available"
+    leaking = {one.number: one.answer for one in checklist(replace(table, leak="Leak: 1"), None, found, ())}
+    assert leaking["20, 21"] == "Leak: 1"
+
+
+def test_the_same_table_gives_the_same_record() -> None:
+    one, other, different = (collect(make_table(200), (), 20, seed)[0].model_dump_json() for seed in (0, 0, 1))
     assert one == other
-    different = audit_files(make_table(200), replicates=20, seed=1)[1]["metrics.json"]
     assert one != different
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_curve, roc_curve
 
 from dashboard.audit.bootstrap import draws
+from dashboard.audit.discrimination import discrimination
+from dashboard.audit.intervals import wilson
 from dashboard.audit.operating import along, at_threshold, curves, over_prevalence
 from dashboard.audit.points import Point, list_points, load_points, points_for, save_point
 from dashboard.audit.thresholds import at_prevalence, called, choose, counts, marks, rates, sweep
@@ -208,6 +210,33 @@ def test_too_few_called():
     found = at_threshold(table, 0, 0.85, draws(table.groups, 20, 0))
     assert found["ppv"].note.startswith("too few")
     assert found["sensitivity"].value is not None
+
+
+def test_a_sensitivity_of_1_has_the_same_interval_as_in_the_overview():
+    table = make_table(n=300, classes=("A",)).with_thresholds([0.0])
+    drawn = draws(table.groups, 50, 0)
+    here, there = at_threshold(table, 0, 0.0, drawn), discrimination(table, 50).classes[0].figures
+    for name in ("sensitivity", "specificity", "ppv", "f1"):
+        assert (here[name].value, here[name].low, here[name].high, here[name].n) == (
+            there[name].value, there[name].low, there[name].high, there[name].n
+        )  # fmt: skip
+    assert (here["alerts"].value, here["alerts"].high) == (1000, 1000)
+    assert here["alerts"].low == pytest.approx(1000 * wilson(table.patients, table.patients)[0])
+    # At another prevalence alerts are no share of these cases: without a resample that differs there is no interval.
+    assert at_threshold(table, 0, 0.0, drawn, 0.1)["alerts"].low is None
+
+
+def test_few_patients_give_no_bands():
+    who = np.arange(300) % 30
+    table = one_class(np.linspace(0, 0.9, 300), who < 5, who)
+    drawn = draws(table.groups, 20, 0)
+    found = curves(table, 0, drawn)
+    assert found.scarce == "too few positive patients (n=5)"
+    assert np.isnan(found.roc.low).all()
+    ppv, _ = over_prevalence(table, 0, 0.3, drawn, [0.1, 0.2])
+    assert np.isfinite(ppv.value).all()
+    assert np.isnan(ppv.low).all()
+    assert at_threshold(table, 0, 0.3, drawn)["sensitivity"].note == found.scarce
 
 
 def point(threshold: float) -> Point:

@@ -111,6 +111,27 @@ def test_logits_are_refused_and_converted_when_told(app):
     np.testing.assert_allclose(table(app).scores[:, 0], expit([-2, 3, 0.5]), atol=1e-6)
 
 
+def test_the_reader_says_whether_classes_exclude_each_other(app):
+    logits = np.array([[2.0, -1.0], [-3.0, 0.5], [1.0, 0.0]])
+    made = {"image": ["a", "b", "c"]}
+    for k in range(2):
+        made |= {f"score_{k}": logits[:, k], f"label_{k}": [int(k == truth) for truth in (0, 1, 0)]}
+    upload(app, csv(pd.DataFrame(made)))
+
+    def use(kind: str) -> None:
+        next(toggle for toggle in app.toggle if toggle.label == "These scores are logits").set_value(True).run()
+        next(box for box in app.selectbox if box.label == "Several classes are").set_value(kind).run()
+        next(button for button in app.button if button.label == "Use these columns").click().run()
+
+    use(None)
+    assert table(app).exclusive
+    assert any("softmax" in note for note in table(app).notes)
+    use("multilabel")
+    assert not table(app).exclusive
+    np.testing.assert_allclose(table(app).scores, expit(logits), rtol=1e-6)
+    assert next(box for box in app.selectbox if box.label == "Several classes are").value == "multilabel"
+
+
 def test_a_mapping_that_is_wrong_says_so_and_stays(app):
     tall = pd.DataFrame({"who": list("aabb"), "what": list("XYXY"), "is": [0, 1, 1, 0], "out": [0.1, 0.7, 0.6, 1.2]})
     upload(app, csv(tall))
