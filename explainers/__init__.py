@@ -20,7 +20,12 @@ def get(explainer_id: str) -> Explainer:
 
 
 def warm_up() -> None:
-    """Load the libraries that methods load late; takes seconds, so call it in the background."""
+    """Load the libraries that models and methods load late; takes seconds, so call it in the background.
+
+    In this order: two threads that enter one package by different doors can find it half made.
+    """
+    importlib.import_module("models.architectures")
+    importlib.import_module("captum.attr")
     if importlib.util.find_spec("pytorch_grad_cam") is not None:
         importlib.import_module("pytorch_grad_cam")
 

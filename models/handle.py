@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.architectures import build
 from models.card import ModelCard
 from models.context import RunContext
 from models.errors import ModelError
@@ -67,6 +66,10 @@ class ModelHandle:
     @classmethod
     def load(cls, card: ModelCard, device: str = "cpu") -> ModelHandle:
         """Build the card's network, check and load its weights, try it once. Raises ModelError or Unavailable."""
+        from models.architectures import (
+            build,  # reads timm and torchvision: seconds that the first screen can do without
+        )
+
         module = build(card)
         load_into(
             module,

@@ -10,7 +10,6 @@ Encoder and decoder as Ronneberger et al. 2015 (arXiv:1505.04597), with bilinear
 
 from __future__ import annotations
 
-import timm
 import torch
 from torch import nn
 from torch.nn import functional
@@ -23,6 +22,8 @@ class UNet(nn.Module):
     """(n, C, H, W) to (n, K) pooled logits; :meth:`masks` gives the (n, K, H, W) pixel logits."""
 
     def __init__(self, encoder: str, classes: int, channels: int = 3, drop_path: float = 0.0) -> None:
+        import timm  # as in ModelHandle.load
+
         super().__init__()
         self.encoder = timm.create_model(
             encoder, pretrained=False, features_only=True, in_chans=channels, drop_path_rate=drop_path

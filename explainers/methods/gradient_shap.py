@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from captum.attr import Saliency as CaptumSaliency
 from torch import Tensor, nn
 
 from explainers.methods._base import BATCH, PerTarget, Result, completeness_error, own_input, scorer, scores, to_array
 from explainers.methods._baselines import BASELINES, baseline, baseline_param
+from explainers.methods._captum import captum
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec, Param, ParamValue
 from models.preprocess import Prepared
@@ -78,7 +78,7 @@ class GradientShap(PerTarget):
         kinds = BASELINES if params["baseline"] == "mixed" else (str(params["baseline"]),)
         references = torch.cat([baseline(prepared, kind) for kind in kinds])
         deviation = float(params["spread"]) * float(image.max() - image.min())
-        saliency = CaptumSaliency(scorer(module, target))
+        saliency = captum("Saliency")(scorer(module, target))
         generator = torch.Generator().manual_seed(seed)
         (score,) = scores(module, image, target)
         total = torch.zeros_like(image[0], dtype=torch.float64)

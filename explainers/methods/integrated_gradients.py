@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import nn
 
 from explainers.methods._base import BATCH, PerTarget, Result, completeness_error, own_input, scorer, scores, to_array
 from explainers.methods._baselines import baseline, baseline_param
+from explainers.methods._captum import captum
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec, Param, ParamValue
 from models.preprocess import Prepared
@@ -64,7 +64,7 @@ class IntegratedGradients(PerTarget):
     ) -> Result:
         image, start = own_input(prepared), baseline(prepared, str(params["baseline"]))
         score, baseline_score = scores(module, torch.cat([image, start]), target)
-        values = CaptumIntegratedGradients(scorer(module, target)).attribute(
+        values = captum("IntegratedGradients")(scorer(module, target)).attribute(
             image,
             baselines=start,
             n_steps=int(params["steps"]),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from captum.attr import Occlusion as CaptumOcclusion
 from torch import nn
 
 from explainers.methods._base import BATCH, PerTarget, Result, own_input, scorer, to_array
 from explainers.methods._baselines import baseline, baseline_param
+from explainers.methods._captum import captum
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec, Param, ParamValue
 from models.errors import ExplainError
@@ -88,7 +88,7 @@ class Occlusion(PerTarget):
             raise ExplainError(
                 f"Occlusion: a stride of {stride} px leaves gaps between windows of {window} px; choose a smaller stride."
             )
-        values = CaptumOcclusion(scorer(module, target)).attribute(
+        values = captum("Occlusion")(scorer(module, target)).attribute(
             image,
             sliding_window_shapes=(channels, *(window for _ in spatial)),
             strides=(channels, *(stride for _ in spatial)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from captum.attr import Saliency as CaptumSaliency
 from torch import nn
 
 from explainers.methods._base import PerTarget, Result, own_input, scorer, to_array
+from explainers.methods._captum import captum
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec, ParamValue
 from models.preprocess import Prepared
@@ -38,7 +38,7 @@ class Saliency(PerTarget):
     def attribute(
         self, module: nn.Module, prepared: Prepared, target: Target, params: Mapping[str, ParamValue], seed: int
     ) -> Result:
-        gradient = CaptumSaliency(scorer(module, target)).attribute(own_input(prepared).requires_grad_(), abs=False)
+        gradient = captum("Saliency")(scorer(module, target)).attribute(own_input(prepared).requires_grad_(), abs=False)
         return Result(to_array(gradient[0]))
 
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 
 import torch
-from captum.attr import Saliency as CaptumSaliency
 from torch import nn
 
 from explainers.methods._base import BATCH, PerTarget, Result, own_input, scorer, to_array
+from explainers.methods._captum import captum
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec, Param, ParamValue
 from models.preprocess import Prepared
@@ -59,7 +59,7 @@ class SmoothGrad(PerTarget):
     ) -> Result:
         image, samples = own_input(prepared), int(params["samples"])
         deviation = float(params["noise"]) * float(image.max() - image.min())
-        saliency = CaptumSaliency(scorer(module, target))
+        saliency = captum("Saliency")(scorer(module, target))
         generator = torch.Generator().manual_seed(seed)
         total = torch.zeros_like(image[0], dtype=torch.float64)
         for first in range(0, samples, BATCH):
