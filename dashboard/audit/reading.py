@@ -18,6 +18,7 @@ from dashboard.audit.labels import read_labels, read_scores, read_shared, read_t
 from dashboard.audit.table import CASE, FILE, PATIENT, RESERVED, SPLIT, AuditTable, Rows, Task
 from models.card import ModelCard
 from models.errors import DataError
+from models.evaluation import read_evaluation
 
 __all__ = ["Columns", "build", "build_for", "for_card", "guess", "has_evaluation", "read_frame", "task_of", "zoo_table"]
 
@@ -120,7 +121,9 @@ def zoo_table(card: ModelCard) -> AuditTable:
     named = ("group_id" if "group_id" in frame else "", SPLIT if SPLIT in frame else "")
     free = tuple(name for name in map(str, frame.columns) if name not in (*needed, *named))
     columns = Columns(CASE, *named, free, "long")
-    return build(frame, columns, card.title, task_of(card), card.threshold_array.tolist(), card.id)
+    table = build(frame, columns, card.title, task_of(card), card.threshold_array.tolist(), card.id)
+    evaluation = read_evaluation(card.folder)
+    return table if evaluation is None else replace(table, group_unit=evaluation.group_unit)
 
 
 def task_of(card: ModelCard) -> Task:

@@ -37,6 +37,7 @@ class AuditTable:
         thresholds: K operating points, kept as float32 like the scores; with exclusive classes the class of the largest score / threshold is decided.
         model_id: the card these scores came from, "" where there is none.
         notes: what the reader should know of how the table was read.
+        group_unit: what ``patient_id`` names, in the plural; some sets name lesions, or nothing better than blocks.
         leak: whether patients are in several splits, in a sentence; "" where the table does not tell.
     """
 
@@ -50,6 +51,7 @@ class AuditTable:
     model_id: str = ""
     notes: tuple[str, ...] = field(default=())
     leak: str = ""
+    group_unit: str = "patients"
 
     def __post_init__(self) -> None:
         shape = (len(self.cases), len(self.classes))
@@ -110,8 +112,8 @@ class AuditTable:
 
     @property
     def unit(self) -> str:
-        """What intervals resample: "patients", or "cases" where patients are unknown."""
-        return "patients" if self.has_patients else "cases"
+        """What intervals resample: ``group_unit``, or "cases" where patients are unknown."""
+        return self.group_unit if self.has_patients else "cases"
 
     @property
     def attributes(self) -> tuple[str, ...]:

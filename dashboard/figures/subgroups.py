@@ -49,7 +49,7 @@ def values_and_gaps(groups: Sequence[Group], figure: str, title: str, dark: bool
     gaps = [group.gaps[figure].estimate for group in groups]
     sure = [(group.gaps[figure].adjusted or 1) < _SURE for group in groups]
     keys = [group.label for group in groups]
-    counts = [f"{group.n:,} cases of {group.patients:,} patients, {group.positives:,} positive" for group in groups]
+    counts = [f"{group.n:,} cases, {group.positives:,} positive" for group in groups]
     add_points(drawn, values, keys, counts, 1, colours.accent, "circle", colours)
     for chosen, colour, symbol in ((False, colours.accent, "circle"), (True, SERIES[5], "diamond")):
         places = [place for place, one in enumerate(sure) if one == chosen]

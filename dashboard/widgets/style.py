@@ -22,6 +22,9 @@ section[data-testid="stSidebar"]:not(:has([data-testid="stElementContainer"])) {
   background: color-mix(in srgb, currentColor 14%, transparent); color: inherit; }
 [data-testid="stMultiSelectTagsContainer"] [data-tag] * { color: inherit; }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
+[class*="st-key-audit-strip"] { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.8rem, 1fr)); gap: 0.6rem; }
+[class*="st-key-audit-strip"] > div, [class*="st-key-audit-strip"] [data-testid="stVerticalBlock"] { width: auto; height: 100%; }
+[class*="st-key-audit-strip"] [data-testid="stVerticalBlock"] { gap: 0.2rem; padding: 0.7rem; }
 .sightline-footer { display: flex; justify-content: space-between; gap: 1rem; margin: 0; opacity: 0.8; font-size: 0.8125rem; }
 </style>"""
 

@@ -15,7 +15,6 @@ from dashboard.audit.comparison import (
     TITLES,
     ClassComparison,
     Matched,
-    Paired,
     compare,
     disagreement,
     match,
@@ -25,20 +24,15 @@ from dashboard.audit.table import AuditTable
 from dashboard.cases import readable
 from dashboard.figures.paired import agreement, values_and_differences
 from dashboard.figures.style import Figure
+from dashboard.reports.comparison import comparison_table
 from dashboard.widgets.audit.chart import Audit, chart, open_cases
 
 
-def compare_tab(audit: Audit, other: AuditTable | None = None, options: Sequence[str] = ()) -> None:
-    """The table under audit is the first, ``other`` the second.
-
-    Args:
-        options: titles of tables that could be chosen, named where there is no other yet.
-    """
+def compare_tab(audit: Audit, other: AuditTable | None = None) -> None:
+    """The table under audit is the first, ``other`` the second."""
     if other is None:
-        known = f" There is {', '.join(options)}." if options else ""
         st.info(
-            "Choose a second table with scores of the same cases to compare two models, matched by the cases' ids."
-            + known,
+            "Choose a second table with scores of the same cases to compare two models, matched by the cases' ids.",
             icon=":material/info:",
         )
         return
@@ -52,7 +46,9 @@ def compare_tab(audit: Audit, other: AuditTable | None = None, options: Sequence
     def draw(dark: bool) -> Figure:
         return values_and_differences(found, names, figure, TITLES[figure], both.titles, dark)
 
-    clicked = chart(draw, f"compare-{figure}", f"{TITLES[figure]} of both tables and the difference", data(found))
+    clicked = chart(
+        draw, f"compare-{figure}", f"{TITLES[figure]} of both tables and the difference", comparison_table(found)
+    )
     if clicked in both.classes:
         k = both.classes.index(str(clicked))
         title = f"{readable(both.classes[k])}: cases on which the two disagree most first"
@@ -132,25 +128,6 @@ def _agreement(audit: Audit, both: Matched, k: int) -> None:
         "highest. Squares grow with the cases and are coloured by the share of positives; off the diagonal the two "
         "disagree. Click one for its cases."
     )
-
-
-def data(found: Sequence[ClassComparison]) -> pd.DataFrame:
-    """Every figure of every class, one a line."""
-    return pd.DataFrame(_line(one, figure, pair) for one in found for figure, pair in one.figures.items())
-
-
-def _line(one: ClassComparison, figure: str, pair: Paired) -> dict[str, object]:
-    gap = pair.difference
-    line: dict[str, object] = {"class": one.name, "figure": figure, "n": pair.first.n}
-    for name, estimate in (("first", pair.first), ("second", pair.second), ("difference", gap.estimate)):
-        line |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    line |= {"p": gap.p, "p_holm": gap.adjusted, "note": pair.first.note}
-    if pair.delong is not None:
-        line |= {"delong_low": pair.delong.low, "delong_high": pair.delong.high, "delong_p": pair.test}
-    if pair.discordant is not None:
-        only_first, only_second = pair.discordant
-        line |= {"only_first_right": only_first, "only_second_right": only_second, "mcnemar_p": pair.test}
-    return line
 
 
 def _table(found: Sequence[ClassComparison]) -> pd.DataFrame:

@@ -48,7 +48,7 @@ def imbalance_tab(audit: Audit) -> None:
         _common(audit, frame, log)
     with right:
         _against(audit, found, log)
-    _counts(frame)
+    _counts(frame, audit.table.unit)
     _needed(audit, found)
     _weights(audit)
     if not audit.table.exclusive and len(audit.table.classes) > 1:
@@ -112,16 +112,16 @@ def _ends(estimate) -> list[tuple[str, float | None]]:  # type: ignore[no-untype
     return [("", estimate.value), ("_low", estimate.low), ("_high", estimate.high)]
 
 
-def _counts(frame: pd.DataFrame) -> None:
+def _counts(frame: pd.DataFrame, unit: str) -> None:
     st.markdown("**Counts**")
     shown = pd.DataFrame(
         {
             "Part": frame["split"],
             "Class": frame["class"].map(readable),
             "Cases": frame["images"],
-            "Patients": frame["patients"],
+            unit.capitalize(): frame["patients"],
             "Positive": frame["positives"],
-            "Positive patients": frame["positive_patients"],
+            f"Positive {unit}": frame["positive_patients"],
             "Prevalence": 100 * frame["prevalence"],
             "95 % interval": [
                 "" if np.isnan(low) else f"{low:.2%} to {high:.2%}"

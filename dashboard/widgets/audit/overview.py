@@ -52,16 +52,18 @@ def _weakest_group(place: DeltaGenerator, worst: Weakest | None) -> None:
             _tile("Weakest subgroup", "not estimated", "too few cases in every group")
         else:
             gap = worst.group.gaps["auroc"].estimate
-            below = f"AUROC {gap.value:+.3f} against the rest"
             limits = "" if gap.low is None else f" ({gap.low:+.3f} to {gap.high:+.3f})"
-            _tile("Weakest subgroup", f"{readable(worst.attribute)} {worst.group.label}", below + limits)
+            below = f"AUROC {gap.value:+.3f}{limits} against the rest; lowest of {worst.groups}"
+            _tile("Weakest subgroup", f"{readable(worst.attribute)}: {worst.group.label}", below)
 
 
 def _strip(table: AuditTable, found: Discrimination) -> DeltaGenerator | None:
     """The tiles; returns where the weakest subgroup goes, which takes longer, or None without attributes."""
     macro = found.averages.get("macro", {})
-    with st.container(horizontal=True, gap="medium"):
-        _tile("Cases", f"{len(table):,}", f"{table.patients:,} patients" if table.has_patients else "patients unknown")
+    with st.container(key=f"audit-strip-{found.replicates}"):
+        _tile(
+            "Cases", f"{len(table):,}", f"{table.patients:,} {table.unit}" if table.has_patients else "patients unknown"
+        )
         _tile("AUROC, mean of classes", *_parts(macro["auroc"]))
         _tile("AUPRC, mean of classes", *_parts(macro["auprc"]))
         _tile("Calibration error (ECE)", *_parts(macro["ece"]))

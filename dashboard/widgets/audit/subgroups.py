@@ -86,7 +86,7 @@ def subgroups_tab(audit: Audit) -> None:
     with right:
         _underdiagnosis(audit, choice)
     with st.expander("All numbers"):
-        st.dataframe(_table(result), hide_index=True)
+        st.dataframe(_table(result, table.unit), hide_index=True)
     if everything:
         _findings(audit, single, figure)
 
@@ -272,9 +272,9 @@ def data(result: Subgroups) -> pd.DataFrame:
     )
 
 
-def _table(result: Subgroups) -> pd.DataFrame:
+def _table(result: Subgroups, unit: str) -> pd.DataFrame:
     return pd.DataFrame(
-        {"Group": group.label, "Cases": group.n, "Patients": group.patients, "Positive": group.positives}
+        {"Group": group.label, "Cases": group.n, unit.capitalize(): group.patients, "Positive": group.positives}
         | {title: group.values[figure].text for figure, title in TITLES.items()}
         for group in result.groups
     )
