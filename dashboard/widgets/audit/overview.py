@@ -134,19 +134,24 @@ def _table(found: Discrimination) -> pd.DataFrame:
             "Class": readable(one.name),
             "Positive": f"{one.positives:,}",
             "Prevalence": f"{one.prevalence:.2%}",
-            **{title: one.figures[name].text for name, title in TITLES.items()},
+            **{title: _text(one.figures[name]) for name, title in TITLES.items()},
             "AUPRC / prevalence": "" if one.lift is None else f"{one.lift:.1f}",
         }
         for one in found.classes
     ]
     rows += [
         {"Class": f"{kind.capitalize()} average", "Positive": "", "Prevalence": ""}
-        | {title: found.averages[kind][name].text for name, title in TITLES.items()}
+        | {title: _text(found.averages[kind][name]) for name, title in TITLES.items()}
         | {"AUPRC / prevalence": ""}
         for kind in AVERAGES
         if len(found.classes) > 1
     ]
     return pd.DataFrame(rows)
+
+
+def _text(estimate: Estimate) -> str:
+    """Why not is in the data and beside the marks; here it would not fit."""
+    return "not estimated" if estimate.value is None else estimate.text
 
 
 def _data(found: Discrimination) -> pd.DataFrame:
