@@ -87,7 +87,7 @@ def test_an_unknown_model_in_the_address_is_said() -> None:
     [
         ("Card", ["Screening.", "x-ray images", "No: other images.", "0.500", "0.850"]),
         ("Performance", ["0.780 to 0.840", "too few (n = 7)", "too few (n = 4)", "(chosen)", "0.0300", "Confusion"]),
-        ("Training", ["focal (best)", "0.030", "1,200", "Patients or lesions", "900", "12 min"]),
+        ("Training", ["focal (best)", "0.030", "1,200", "Patients", "900", "12 min"]),
         ("Robustness", ["60 corrupted", "without corruption, 0.810", "0.600", "99.0%", "other modality", "0.970"]),
         ("Architecture", ["timm:mobilenetv3_small_050", "blocks.4", "288 x 2 x 2", "classifier", "sha256"]),
     ],
