@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -85,10 +85,14 @@ class ModelHandle:
                 raise ModelError(f"Card field novelty: {card.novelty.file} lacks {error}.") from None
         return cls(card, module, device, novelty)
 
-    def clone(self) -> ModelHandle:
-        """A second handle on a copy of the network, so that quick scores need not wait for long explanations."""
+    def clone(self, change: Callable[[nn.Module], nn.Module] = copy.deepcopy) -> ModelHandle:
+        """A second handle on a copy of the network, so that quick scores need not wait for long explanations.
+
+        Args:
+            change: makes the copy, which may run otherwise as long as it gives the same scores.
+        """
         with self._lock:
-            module = copy.deepcopy(self._module)
+            module = change(self._module)
         return ModelHandle(self.card, module, str(self.device), self._novelty)
 
     def prepare(self, image: Image) -> Prepared:

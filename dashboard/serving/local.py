@@ -22,7 +22,8 @@ from dashboard.serving.types import (
 )
 from explainers import EXPLAINERS
 from explainers.layers import candidate_layers
-from explainers.types import ParamValue
+from explainers.runtime.folding import fold
+from explainers.types import ExplainerSpec, ParamValue
 from models.card import ModelCard, find_cards
 from models.context import RunContext
 from models.errors import ExplainError, ModelError, SightlineError
@@ -32,28 +33,37 @@ from models.types import Image, Prediction
 
 
 class _Loaded:
-    """One network, twice: scores must not wait for an occlusion that holds the other copy."""
+    """One network, three times: scores must not wait for an occlusion that holds another copy.
+
+    Attributes:
+        exact: as the card describes it, for gradients with respect to the input.
+        scoring, folded: with normalisations folded in where that changes nothing but the time.
+    """
 
     def __init__(self, card: ModelCard, device: str) -> None:
-        self.scoring = ModelHandle.load(card, device)
-        self.explaining = self.scoring.clone()
+        self.exact = ModelHandle.load(card, device)
+        self.scoring = self.exact.clone(lambda module: fold(module, self._probe).module)
+        self.folded = self.scoring.clone()
+
+    def explaining(self, spec: ExplainerSpec) -> ModelHandle:
+        return self.exact if spec.family == "gradient" else self.folded
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """The card's target layers first, then other candidates."""
-        with self.scoring.exclusive(RunContext()) as module:
+        with self.exact.exclusive(RunContext()) as module:
             found = [layer.name for layer in candidate_layers(module, self._probe)]
-        return tuple(dict.fromkeys([*self.scoring.card.target_layers, *found]))
+        return tuple(dict.fromkeys([*self.exact.card.target_layers, *found]))
 
     @cached_property
     def inspection(self) -> Inspection:
-        with self.scoring.exclusive(RunContext()) as module:
+        with self.exact.exclusive(RunContext()) as module:
             return inspect(module, self._probe)
 
     @property
     def _probe(self) -> torch.Tensor:
-        size = self.scoring.card.input
-        return torch.zeros(1, size.channels, size.height, size.width, device=self.scoring.device)
+        size = self.exact.card.input
+        return torch.zeros(1, size.channels, size.height, size.width, device=self.exact.device)
 
     @property
     def default_layer(self) -> str:
@@ -63,7 +73,7 @@ class _Loaded:
     def unsupported(self) -> dict[str, str]:
         """Methods that cannot explain this network, with the reason."""
         layer = self.default_layer
-        with self.scoring.exclusive(RunContext()) as module:
+        with self.exact.exclusive(RunContext()) as module:
             answers = {method.spec.id: method.supports(module, layer) for method in EXPLAINERS}
         return {method: answer.reason for method, answer in answers.items() if not answer.ok}
 
@@ -126,9 +136,9 @@ class LocalEngine:
         """Raises ExplainError, ModelError, DataError or Cancelled."""
         card = self._card(request.model_id)
         params = self._params(request)
-        handle = self._model(request.model_id).explaining
-        prepared = handle.prepare(request.image)
         explainer = EXPLAINERS.get(request.method, ExplainError)
+        handle = self._model(request.model_id).explaining(explainer.spec)
+        prepared = handle.prepare(request.image)
         ctx.total = max(1, explainer.spec.cost(params, prepared.grid_shape))
         with handle.exclusive(ctx) as module:
             support = explainer.supports(module, str(params.get("layer", "")))

@@ -1,0 +1,1 @@
+"""How the methods' forwards are run: the same numbers, sooner."""
