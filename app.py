@@ -24,7 +24,7 @@ style.inject()
 with st.spinner("Starting ..."):  # torch and the readers take seconds to load the first time
     from dashboard.state import CASE_PAGE, services
 
-    desk = services().desk
+    running = services()
 st.session_state[CASE_PAGE] = st.Page(
     drawn_by("case"), title="Case", icon=":material/radiology:", url_path="case", default=True
 )
@@ -38,4 +38,5 @@ page = st.navigation(
     position="top",
 )
 page.run()
-style.footer(f"Engine: {desk.engine.health().device} · {desk.waiting} in the queue")
+style.footer(f"Engine: {running.desk.engine.health().device} · {running.desk.waiting} in the queue")
+running.library.start_scan()  # only now: it would compete with the first page for the interpreter

@@ -36,7 +36,6 @@ def services() -> Services:
     config = settings()
     desk = Desk(make_engine(config), ResultStore(config.cache / "results", config.cache_mb))
     library = Library(desk)
-    library.start_scan()
     # Threads inside torch must have come to an end before the interpreter does.
     atexit.register(desk.close)
     atexit.register(library.close)
