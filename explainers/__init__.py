@@ -25,7 +25,6 @@ def warm_up() -> None:
     In this order: two threads that enter one package by different doors can find it half made.
     """
     importlib.import_module("models.architectures")
-    importlib.import_module("captum.attr")
     if importlib.util.find_spec("pytorch_grad_cam") is not None:
         importlib.import_module("pytorch_grad_cam")
 

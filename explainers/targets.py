@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from models.errors import ExplainError
 from models.types import Target
+
+
+def checked(logits: Any) -> Tensor:
+    """A network's output as (N, K) logits. Raises ExplainError where it is something else."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ExplainError(f"Only networks that return (N, K) scores can be explained; this one returned {shape}.")
+    return logits
 
 
 def score(logits: Tensor, target: Target) -> Tensor:
@@ -21,9 +31,7 @@ def score(logits: Tensor, target: Target) -> Tensor:
     Raises:
         ExplainError: the output is not (N, K), or the target names a class it does not have.
     """
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ExplainError(f"Only networks that return (N, K) scores can be explained; this one returned {shape}.")
+    checked(logits)
     column = _column(logits, target.index, target.name)
     if target.output == "contrast":
         return column - _column(logits, target.against_index, target.against_name)

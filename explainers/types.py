@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from torch import nn
 
-from models.context import RunContext
 from models.errors import ExplainError
 from models.preprocess import Prepared
 from models.types import FloatArray, Target
+
+if TYPE_CHECKING:  # which itself speaks of attributions
+    from explainers.passes import Passes
 
 ParamValue = int | float | str
 Family = Literal["activation", "gradient", "perturbation"]
@@ -77,8 +79,8 @@ class ExplainerSpec:
         signed: True where negative values carry meaning (evidence against the class).
         unit: unit of a value for a logit target, e.g. "logit" (integrated gradients), "logit / unit input".
         dims: spatial dimensions it can explain, e.g. (2, 3).
-        cost: number of forward calls of the network for one target, from resolved params and input (H, W);
-            progress is measured against it.
+        cost: number of inputs that the network passes, however many targets share them, from resolved params and
+            input (H, W); progress is measured against it, and what an input takes predicts the time.
         paper: authors, year and identifier.
         order: place in lists; also the order of streaming (cheap first).
     """
@@ -161,17 +163,16 @@ class Explainer(Protocol):
 
     def explain(
         self,
-        module: nn.Module,
+        passes: Passes,
         prepared: Prepared,
         targets: Sequence[Target],
         params: Mapping[str, ParamValue],
         seed: int,
-        ctx: RunContext,
     ) -> tuple[Attribution, ...]:
         """One attribution a target, in order.
 
-        The caller holds the module exclusively (``ModelHandle.exclusive``): it is in eval mode, its
-        parameters do not require gradients, every forward ticks ``ctx``, and a hook left behind is an error.
-        ``params`` are resolved, the layer name filled in.
+        Ask ``passes`` for scores, gradients and layers, and they are batched, shared between targets and run on the
+        fastest back end; ``passes.module`` is the plain network for anything else. ``params`` are resolved, the layer
+        name filled in.
         """
         ...

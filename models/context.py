@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from models.errors import Cancelled
 
@@ -15,6 +16,7 @@ class RunContext:
         total: expected number of ticks (model forwards, as a rule); progress is ticks / total, capped at 1.
         on_progress: called with the fraction done, in [0, 1], from the working thread.
         cancelled: an event that, once set, makes the next tick raise ``Cancelled``.
+        on_partial: called with results that are not complete yet.
     """
 
     def __init__(
@@ -22,14 +24,25 @@ class RunContext:
         total: int = 1,
         on_progress: Callable[[float], None] | None = None,
         cancelled: threading.Event | None = None,
+        on_partial: Callable[[Any], None] | None = None,
     ) -> None:
         self.total = max(1, total)
         self.ticks = 0
         self._on_progress = on_progress
+        self._on_partial = on_partial
         self._cancelled = cancelled if cancelled is not None else threading.Event()
 
     def cancel(self) -> None:
         self._cancelled.set()
+
+    def show(self, partial: Any) -> None:
+        """Let somebody see a result that is not complete yet."""
+        if self._on_partial is not None:
+            self._on_partial(partial)
+
+    def quietly(self) -> RunContext:
+        """For work that does not count: it stops when this is cancelled, and reports nothing."""
+        return RunContext(cancelled=self._cancelled)
 
     def check(self) -> None:
         """Raises Cancelled if the user stopped the work."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from models.card import ModelCard
 from models.context import RunContext
@@ -91,9 +93,12 @@ class ModelHandle:
         Args:
             change: makes the copy, which may run otherwise as long as it gives the same scores.
         """
+        return ModelHandle(self.card, self.copied(change), str(self.device), self._novelty)
+
+    def copied(self, change: Callable[[nn.Module], nn.Module] = copy.deepcopy) -> nn.Module:
+        """A copy of the network alone, for whoever runs it by other means."""
         with self._lock:
-            module = change(self._module)
-        return ModelHandle(self.card, module, str(self.device), self._novelty)
+            return change(self._module)
 
     def prepare(self, image: Image) -> Prepared:
         """A plane image as this network's input, on its device."""
@@ -101,7 +106,9 @@ class ModelHandle:
 
     @contextmanager
     def exclusive(self, ctx: RunContext) -> Iterator[nn.Module]:
-        """The module, alone: eval mode, parameters without gradients, every forward ticking ``ctx``.
+        """The module, alone: eval mode, parameters without gradients, every forward ticking ``ctx`` once an input.
+
+        Cancelling stops a pass at the next layer, forwards and backwards.
 
         On the way out (success, error or cancel) training flags, ``requires_grad`` and gradients are restored and
         any hook left behind is removed.
@@ -117,12 +124,14 @@ class ModelHandle:
             module.eval()
             for parameter, _, _ in parameters:
                 parameter.requires_grad_(False)
-            ticking = module.register_forward_pre_hook(lambda *_: ctx.tick())
+            watching = [module.register_forward_pre_hook(lambda _, given: ctx.tick(len(given[0])))]
+            watching += [handle for part in module.modules() for handle in stoppable(part, ctx)]
             left = 0
             try:
                 yield module
             finally:
-                ticking.remove()
+                for handle in watching:
+                    handle.remove()
                 for part, known in hooks.items():
                     left += _remove_new_hooks(part, known)
                 for parameter, required, gradient in parameters:
@@ -136,40 +145,59 @@ class ModelHandle:
                 )
 
     def predict(
-        self, images: Sequence[Image], ctx: RunContext | None = None, batch_size: int = 8
+        self,
+        images: Sequence[Image],
+        ctx: RunContext | None = None,
+        batch_size: int = 8,
+        run: Callable[[torch.Tensor, RunContext], Outputs] | None = None,
     ) -> tuple[Prediction, ...]:
-        """Scores of plane images, in order, in batches; ticks once a batch. Raises DataError for a volume."""
-        ctx = ctx or RunContext()
+        """Scores of plane images, in order, in batches; ticks once an image. Raises DataError for a volume.
+
+        Args:
+            run: stands in for :meth:`forward`.
+        """
+        ctx, run = ctx or RunContext(), run or self.forward
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
             prepared = [self.prepare(image) for image in part]
-            outputs = self.forward(torch.cat([one.tensor for one in prepared]), ctx)
+            outputs = run(torch.cat([one.tensor for one in prepared]), ctx)
             distances = zip(self._percentiles(outputs.features), self._ratios(outputs.features), strict=True)
             for number, (image, place, unusual) in enumerate(zip(part, prepared, distances, strict=True)):
                 masks = None if outputs.pixels is None else self._masks(outputs.pixels[number], place)
                 predictions.append(self._prediction(image, outputs.logits[number], *unusual, masks))
         return tuple(predictions)
 
-    def forward(self, inputs: torch.Tensor, ctx: RunContext) -> Outputs:
-        """One pass of a batch, (n, C, H, W) as :meth:`prepare` makes them; ticks once."""
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        ctx: RunContext,
+        mode: Callable[[nn.Module], AbstractContextManager[object]] = lambda _: torch.inference_mode(),
+    ) -> Outputs:
+        """One pass of a batch, (n, C, H, W) as :meth:`prepare` makes them; ticks once an input.
+
+        Args:
+            mode: what the network runs in, given the network.
+        """
         seen: list[torch.Tensor] = []
         pixels = None
-        with self.exclusive(ctx) as module, torch.inference_mode():
-            head = _head(module)
+        with self.exclusive(ctx) as module, mode(module):
+            head = reads_features(module)
             hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) if head is not None else None
             try:
                 if isinstance(module, UNet):
-                    ctx.tick()  # which a call of the module itself would do
+                    ctx.tick(len(inputs))  # which a call of the module itself would do
                     answers = module.masks(inputs)
                     logits, pixels = pool(answers).float().cpu().numpy(), answers.float().cpu().numpy()
                 else:
-                    logits = module(inputs).float().cpu().numpy()
+                    logits = module(inputs).detach().float().cpu().numpy()
             finally:
                 if hook is not None:
                     hook.remove()
         features = (
-            seen[-1].reshape(len(inputs), -1).float().cpu().numpy() if seen else np.zeros((len(inputs), 0), np.float32)
+            seen[-1].detach().reshape(len(inputs), -1).float().cpu().numpy()
+            if seen
+            else np.zeros((len(inputs), 0), np.float32)
         )
         return Outputs(logits, features, pixels)
 
@@ -265,12 +293,25 @@ class ModelHandle:
         return DryRun(output.shape[1], sum(p.numel() for p in self._module.parameters()), self.card.target_layers)
 
 
-def _head(module: nn.Module) -> nn.Module | None:
+def reads_features(module: nn.Module) -> nn.Module | None:
     """The last linear layer, or the U-Net's marked place: what comes in are the penultimate features."""
     if isinstance(module, UNet):
         return module.penultimate
     linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
     return linear[-1] if linear else None
+
+
+def stoppable(part: nn.Module, ctx: RunContext) -> Iterator[RemovableHandle]:
+    """Hooks of a layer that look whether the work was cancelled, before it runs and before its gradient does."""
+    if next(part.children(), None) is not None:
+        return
+
+    def watch(_module: nn.Module, _given: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.requires_grad:
+            output.register_hook(lambda _: ctx.check())
+
+    yield part.register_forward_pre_hook(lambda *_: ctx.check())
+    yield part.register_forward_hook(watch)
 
 
 def _hook_ids(part: nn.Module) -> dict[str, set[int]]:

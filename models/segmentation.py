@@ -53,7 +53,7 @@ class UNet(nn.Module):
 def pool(masks: torch.Tensor) -> torch.Tensor:
     """(n, K, H, W) pixel logits to (n, K): the mean of the highest ``TOP_SHARE`` of an image's pixels."""
     pixels = masks.flatten(2)
-    most = max(1, round(pixels.shape[-1] * TOP_SHARE))
+    most = max(1, round(int(pixels.shape[-1]) * TOP_SHARE))  # an int also while the network is traced
     return pixels.topk(most, dim=-1).values.mean(-1)
 
 

@@ -29,7 +29,9 @@ class Answer:
 
     Attributes:
         progress: fraction done, [0, 1].
+        expected_s: how long the work will take once it runs, in seconds; 0 where that is not known.
         message: the sentence to show when it failed.
+        partial: what can be shown of it already.
         stored: True where it was found again, not computed now.
     """
 
@@ -39,6 +41,8 @@ class Answer:
     message: str = ""
     explanation: Explanation | None = None
     stored: bool = False
+    partial: Explanation | None = None
+    expected_s: float = 0.0
 
     @property
     def active(self) -> bool:
@@ -103,8 +107,11 @@ class Desk:
             if job is not None and job.state == "failed":
                 return Answer(key, "failed", message=job.message)
         priority = EXPLAINERS.get(request.method).spec.order
+        if job is None:
+            self.engine.expect(request)
         job = self._runner.submit(key, lambda ctx: self._work(key, request, ctx), owner, priority)
-        return Answer(key, job.state, job.progress, job.message, job.result)
+        expected = self.engine.forecast(request.model_id, request.method, request.params)
+        return Answer(key, job.state, job.progress, job.message, job.result, False, job.partial, expected)
 
     def retry(self, key: str) -> None:
         """Forget that a job failed, so that the next ask starts it again."""

@@ -31,6 +31,7 @@ class Job(Generic[T]):
 
     Attributes:
         progress: fraction done, [0, 1].
+        partial: a result that is not complete yet, while running.
         message: the sentence to show when it failed.
     """
 
@@ -38,6 +39,7 @@ class Job(Generic[T]):
     work: Callable[[RunContext], T] | None
     state: State = "queued"
     progress: float = 0.0
+    partial: T | None = None
     result: T | None = None
     message: str = ""
     owners: set[str] = field(default_factory=set)
@@ -135,9 +137,12 @@ class JobRunner(Generic[T]):
             if job.abandoned:
                 job.cancelled.set()
 
+        def keep(partial: T) -> None:
+            job.partial = partial
+
         work, job.work = job.work, None  # it holds an image, which must not outlive the work
         try:
-            job.result = work(RunContext(on_progress=show, cancelled=job.cancelled))
+            job.result = work(RunContext(on_progress=show, cancelled=job.cancelled, on_partial=keep))
         except Cancelled:
             self._end(job, "cancelled")
         except SightlineError as error:
@@ -153,7 +158,7 @@ class JobRunner(Generic[T]):
 
     @staticmethod
     def _end(job: Job[T], state: State) -> None:
-        job.work = None
+        job.work = job.partial = None
         job.state = state
         job.finished.set()
 

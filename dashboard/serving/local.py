@@ -9,8 +9,6 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from dashboard.serving.types import (
     ExplainRequest,
     Explanation,
@@ -21,53 +19,23 @@ from dashboard.serving.types import (
     request_key,
 )
 from explainers import EXPLAINERS
-from explainers.layers import candidate_layers
-from explainers.runtime.folding import fold
-from explainers.types import ExplainerSpec, ParamValue
+from explainers.runtime.model import PreparedModel
+from explainers.types import Attribution, ParamValue
 from models.card import ModelCard, find_cards
 from models.context import RunContext
 from models.errors import ExplainError, ModelError, SightlineError
 from models.handle import ModelHandle
 from models.inspect import Inspection, inspect
-from models.types import Image, Prediction
+from models.types import Image, Prediction, Target
 
 
-class _Loaded:
-    """One network, three times: scores must not wait for an occlusion that holds another copy.
-
-    Attributes:
-        exact: as the card describes it, for gradients with respect to the input.
-        scoring, folded: with normalisations folded in where that changes nothing but the time.
-    """
-
-    def __init__(self, card: ModelCard, device: str) -> None:
-        self.exact = ModelHandle.load(card, device)
-        self.scoring = self.exact.clone(lambda module: fold(module, self._probe).module)
-        self.folded = self.scoring.clone()
-
-    def explaining(self, spec: ExplainerSpec) -> ModelHandle:
-        return self.exact if spec.family == "gradient" else self.folded
-
-    @cached_property
-    def layers(self) -> tuple[str, ...]:
-        """The card's target layers first, then other candidates."""
-        with self.exact.exclusive(RunContext()) as module:
-            found = [layer.name for layer in candidate_layers(module, self._probe)]
-        return tuple(dict.fromkeys([*self.exact.card.target_layers, *found]))
+class _Loaded(PreparedModel):
+    """A prepared network, and what is known of it."""
 
     @cached_property
     def inspection(self) -> Inspection:
         with self.exact.exclusive(RunContext()) as module:
-            return inspect(module, self._probe)
-
-    @property
-    def _probe(self) -> torch.Tensor:
-        size = self.exact.card.input
-        return torch.zeros(1, size.channels, size.height, size.width, device=self.exact.device)
-
-    @property
-    def default_layer(self) -> str:
-        return self.layers[0] if self.layers else ""
+            return inspect(module, self.probe)
 
     @cached_property
     def unsupported(self) -> dict[str, str]:
@@ -127,32 +95,56 @@ class LocalEngine:
         return self._model(model_id).unsupported
 
     def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]:
-        return self._model(model_id).scoring.predict(images, ctx)
+        return self._model(model_id).predict(images, ctx)
+
+    def expect_many(self, model_id: str) -> None:
+        self._model(model_id).expect_many()
 
     def key(self, request: ExplainRequest) -> str:
         return request_key(request, self._card(request.model_id), self._params(request))
 
     def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation:
         """Raises ExplainError, ModelError, DataError or Cancelled."""
-        card = self._card(request.model_id)
+        (found,) = self.explain_targets(request, [request.target], ctx)
+        return found
+
+    def explain_targets(
+        self, request: ExplainRequest, targets: Sequence[Target], ctx: RunContext
+    ) -> tuple[Explanation, ...]:
+        """The request for several targets, which share the passes of the network; its own target does not count."""
+        card, model = self._card(request.model_id), self._model(request.model_id)
         params = self._params(request)
         explainer = EXPLAINERS.get(request.method, ExplainError)
-        handle = self._model(request.model_id).explaining(explainer.spec)
-        prepared = handle.prepare(request.image)
+        prepared = model.exact.prepare(request.image)
         ctx.total = max(1, explainer.spec.cost(params, prepared.grid_shape))
-        with handle.exclusive(ctx) as module:
-            support = explainer.supports(module, str(params.get("layer", "")))
+
+        def explanations(attributions: Sequence[Attribution]) -> tuple[Explanation, ...]:
+            about = self._provenance(request, card)
+            return tuple(Explanation(one, prepared.grid_to_image, prepared.image_shape, about) for one in attributions)
+
+        with model.passes(ctx, lambda partial: ctx.show(explanations(partial)[0])) as passes:
+            support = explainer.supports(passes.module, str(params.get("layer", "")))
             if not support.ok:
                 raise ExplainError(support.reason)
-            (attribution,) = explainer.explain(module, prepared, [request.target], params, request.seed, ctx)
-        return Explanation(attribution, prepared.grid_to_image, prepared.image_shape, self._provenance(request, card))
+            return explanations(explainer.explain(passes, prepared, targets, params, request.seed))
+
+    def expect(self, request: ExplainRequest) -> None:
+        if EXPLAINERS.get(request.method, ExplainError).spec.family == "perturbation":
+            self._model(request.model_id).start()
+
+    def forecast(self, model_id: str, method: str, params: Mapping[str, ParamValue]) -> float:
+        spec = EXPLAINERS.get(method, ExplainError).spec
+        return self._model(model_id).forecast(spec, spec.resolve(params))
 
     def health(self) -> Health:
         return Health(self._device)
 
     def close(self) -> None:
         with self._lock:
+            loaded = list(self._loaded.values())
             self._loaded.clear()
+        for model in loaded:
+            model.close()
 
     def _card(self, model_id: str) -> ModelCard:
         if model_id not in self._cards:
@@ -168,9 +160,9 @@ class LocalEngine:
             if model_id in self._broken:
                 raise self._broken[model_id]
             known = self._loaded.get(model_id)
-            if known is None or known.scoring.card != card:  # changed while it was being loaded
+            if known is None or known.card != card:  # changed while it was being loaded
                 try:
-                    self._loaded[model_id] = _Loaded(card, self._device)
+                    self._loaded[model_id] = _Loaded(ModelHandle.load(card, self._device))
                 except SightlineError as error:
                     self._broken[model_id] = error
                     raise
@@ -191,7 +183,6 @@ class LocalEngine:
             "image sha256": image_digest(request.image, card.input.spec),
             "device": self._device,
             "torch": version("torch"),
-            "captum": version("captum"),
             "grad-cam": version("grad-cam"),
             "python": platform.python_version(),
         }

@@ -19,7 +19,7 @@ from models.inspect import Inspection
 from models.preprocess import InputSpec, stack
 from models.types import FloatArray, Image, Prediction, Target
 
-CODE_VERSION = "2"  # raise when a method's numbers change: stored results of older code are then not found
+CODE_VERSION = "3"  # raise when a method's numbers change: stored results of older code are then not found
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +95,29 @@ class Engine(Protocol):
 
     def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]: ...
 
+    def expect_many(self, model_id: str) -> None:
+        """Hundreds of images are to be scored: it pays to make ready for them."""
+        ...
+
     def key(self, request: ExplainRequest) -> str: ...
 
-    def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation: ...
+    def expect(self, request: ExplainRequest) -> None:
+        """The request will come soon: make ready for it in the background."""
+        ...
+
+    def forecast(self, model_id: str, method: str, params: Mapping[str, ParamValue]) -> float:
+        """Seconds the method will take on this model, from what its passes took last; without waiting."""
+        ...
+
+    def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation:
+        """One explanation; what can be shown on the way goes to ``ctx.show``."""
+        ...
+
+    def explain_targets(
+        self, request: ExplainRequest, targets: Sequence[Target], ctx: RunContext
+    ) -> tuple[Explanation, ...]:
+        """The request for several targets, which share the passes of the network; its own target does not count."""
+        ...
 
     def health(self) -> Health: ...
 

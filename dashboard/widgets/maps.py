@@ -60,8 +60,7 @@ def pane(pane_id: str, method: str, answer: Answer, title: str = "", slices: int
     """One method's answer as a pane; ``slices`` is how many the network is shown at once."""
     heading = title or get(method).spec.title
     if answer.explanation is None:
-        status = "queued" if answer.state == "done" else answer.state
-        return Pane(pane_id, heading, status=status, progress=answer.progress, message=answer.message)
+        return _unfinished(pane_id, heading, answer)
     attribution = answer.explanation.attribution
     note, tone = f"{attribution.runtime_s:.2f} s", "plain"
     if slices > 1:
@@ -69,12 +68,40 @@ def pane(pane_id: str, method: str, answer: Answer, title: str = "", slices: int
         note = f"{f'{slices} slices summed' if summed else f'one map for {slices} slices'} · {note}"
     error = attribution.completeness_error
     if error is not None:
-        weak = abs(error) > COMPLETENESS_LIMIT
-        note = f"completeness error {abs(error):.1%}{', raise steps' if weak else ''} · {note}"
+        settled = attribution.facts.get("converged", "yes") == "yes"
+        weak = abs(error) > COMPLETENESS_LIMIT or not settled
+        said = "" if settled else f"not settled: {attribution.facts['change at the last doubling']} change · "
+        note = f"{said}completeness error {abs(error):.1%}{', raise the points' if weak else ''} · {note}"
         tone = "warn" if weak else "plain"
     elif not attribution.values.any():
         note, tone = f"{note} · the map is zero everywhere", "warn"
     return Pane(pane_id, heading, subtitle(answer.explanation), note, map=layer(answer.explanation), tone=tone)  # type: ignore[arg-type]
+
+
+def _unfinished(pane_id: str, heading: str, answer: Answer) -> Pane:
+    """Where the work is, how long it takes, and what can be shown of it already."""
+    status = "queued" if answer.state == "done" else answer.state
+    message, partial = answer.message, answer.partial
+    if not message and answer.expected_s:
+        message = {"queued": f"Waiting, then about {duration(answer.expected_s)}", "running": "Computing"}.get(
+            status, ""
+        )
+        if status == "running":
+            message += f", about {duration((1 - answer.progress) * answer.expected_s)} left ·"
+    if partial is None:
+        return Pane(pane_id, heading, status=status, progress=answer.progress, message=message)
+    facts = partial.attribution.facts
+    note = f"coarse so far: {facts['windows']} windows" if "windows" in facts else "not complete yet"
+    return Pane(
+        pane_id, heading, subtitle(partial), note, status, answer.progress, message, map=layer(partial), tone="warn"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A forecast in words no finer than it is: "under 1 s", "3 s", "2 min"."""
+    if seconds < 1:
+        return "under 1 s"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def subtitle(explanation: Explanation) -> str:
@@ -85,7 +112,7 @@ def subtitle(explanation: Explanation) -> str:
     if params.get("layer"):
         parts.append(str(params["layer"]))
     if "steps" in params:
-        parts.append(f"{params['steps']} steps")
+        parts.append(f"{attribution.facts.get('points', params['steps'])} points")
     if "samples" in params:
         parts.append(f"{params['samples']} samples")
     if "window" in params and "stride" in params:

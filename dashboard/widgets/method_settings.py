@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard.cases import readable
 from dashboard.serving.types import Engine
 from dashboard.state import CaseView
+from dashboard.widgets.maps import duration
 from dashboard.widgets.params import edit_params
 from explainers import get
 from models.card import ModelCard
@@ -39,10 +40,10 @@ def method_settings(view: CaseView, engine: Engine, card: ModelCard) -> None:
             spec,
             layers,
             layers[0] if layers else "",
-            (card.input.height, card.input.width),
             current,
             f"{card.id}-{method}",
         )
+        st.caption(f"About {duration(engine.forecast(card.id, method, edited))} for a finding.")
         known = method in view.params
         view.params[method] = edited
         if known and edited != current:  # what a method starts with is what was asked for already

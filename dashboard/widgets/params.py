@@ -18,16 +18,14 @@ def edit_params(
     spec: ExplainerSpec,
     layers: Sequence[str],
     default_layer: str,
-    input_shape: tuple[int, int],
     current: Mapping[str, Any],
     key: str,
 ) -> dict[str, ParamValue]:
-    """One control for each of the method's parameters, and what the settings cost.
+    """One control for each of the method's parameters.
 
     Args:
         layers: dotted names of the network's candidate target layers.
         default_layer: the model card's; offered even when ``layers`` lacks it.
-        input_shape: (H, W) of the network's input in pixels.
         current: the values shown at first, by parameter name; missing ones are the method's defaults.
         key: unique on the page; change it to start again from ``current``.
 
@@ -41,8 +39,6 @@ def edit_params(
     names = list(dict.fromkeys(name for name in (default_layer, *layers) if name))
     for param in spec.params:
         values[param.name] = _control(param, values[param.name], names, default_layer, f"{key}-{param.name}")
-    calls = spec.cost(values, input_shape)
-    st.caption(f"{calls:,} forward call{'' if calls == 1 else 's'} of the network for each finding.")
     return values
 
 

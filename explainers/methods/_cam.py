@@ -8,11 +8,8 @@ in-place ReLU overwrites, fills the parameters' gradients and sends each gradien
 from __future__ import annotations
 
 import importlib.util
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explainers.layers import find_layer, reshape_for
-from explainers.methods._base import Result, attribution, own_input, to_array
+from explainers.methods._base import Maker, Result, to_array
+from explainers.passes import LayerPass, Passes
 from explainers.project import layer_to_input
 from explainers.targets import score
 from explainers.types import Attribution, ExplainerSpec, Param, ParamValue, Support
-from models.context import RunContext
 from models.errors import ExplainError
 from models.preprocess import Prepared
 from models.types import Target
@@ -41,7 +38,7 @@ def forward_count(params: Mapping[str, ParamValue], input_shape: tuple[int, int]
 
 
 class CamExplainer(ABC):
-    """A class activation map. All targets share one forward; each adds a backward to the target layer only.
+    """A class activation map.
 
     Attributes:
         spec: of the method.
@@ -75,101 +72,55 @@ class CamExplainer(ABC):
 
     def explain(
         self,
-        module: nn.Module,
+        passes: Passes,
         prepared: Prepared,
         targets: Sequence[Target],
         params: Mapping[str, ParamValue],
         seed: int,
-        ctx: RunContext,
     ) -> tuple[Attribution, ...]:
-        """One attribution a target; see ``explainers.types.Explainer``. Runtimes include the shared forward."""
-        support = self.supports(module, str(params["layer"]))
+        """See ``explainers.types.Explainer``. All targets share one forward; each adds a backward to the layer only."""
+        made = Maker(self.spec, params, seed)
+        name = str(params["layer"])
+        support = self.supports(passes.module, name)
         if not support.ok:
             raise ExplainError(support.reason)
-        ctx.check()
-        started = time.perf_counter()
-        layer = _Layer(module, str(params["layer"]), self.spec)
-        formula = _formula(self.library, module) if self.library else None
-        captured = _capture(layer, own_input(prepared))
-        forward_s = time.perf_counter() - started
-        made = []
-        for number, target in enumerate(targets):
-            if number:
-                ctx.tick()  # the forward of this target that sharing has saved
-            started = time.perf_counter()
-            with torch.enable_grad():
-                total = score(captured.logits, target)[0]
-            gradients = _gradient(total, captured.output, layer)
-            native = to_array(
-                torch.from_numpy(self.weigh(formula, layer.maps(captured.output), layer.maps(gradients))[0])
-            )
-            values = layer_to_input(native, prepared.grid_shape)[None]
-            result = Result(values, native, facts={"score": f"{total.item():.4g}"})
-            made.append(attribution(self.spec, target, result, params, seed, forward_s + time.perf_counter() - started))
-        return tuple(made)
-
-
-class _Layer:
-    """The target layer of a network, and how its output is read."""
-
-    def __init__(self, module: nn.Module, name: str, spec: ExplainerSpec) -> None:
-        self.network, self.name, self.needs_gradient = module, name, spec.needs_gradient
-        self.module = module.get_submodule(name)
-
-    def maps(self, values: Tensor) -> Array:
-        """A layer's output, or its gradient, as (1, C, h, w) float64."""
-        reshape = reshape_for(self.network, self.name, tuple(values.shape))
+        formula = _formula(self.library, passes.module) if self.library else None
+        captured = passes.layer(name, prepared.tensor, self.spec.needs_gradient)
+        reshape = reshape_for(passes.module, name, tuple(captured.output.shape))
         if reshape is None:
             raise ExplainError(
-                f"Layer {self.name!r} returns {tuple(values.shape)}, which is no map over the image; "
+                f"Layer {name!r} returns {tuple(captured.output.shape)}, which is no map over the image; "
                 "choose a layer before the pooling."
             )
-        return reshape(values.detach()).double().cpu().numpy()
+
+        def maps(values: Tensor) -> Array:
+            """A layer's output, or its gradient, as (1, C, h, w) float64."""
+            return reshape(values.detach()).double().cpu().numpy()
+
+        results = []
+        for target in targets:
+            total = _score(captured, target)
+            gradient = (
+                _gradient(total, captured, name) if self.spec.needs_gradient else torch.zeros_like(captured.output)
+            )
+            native = to_array(torch.from_numpy(self.weigh(formula, maps(captured.output), maps(gradient))[0]))
+            values = layer_to_input(native, prepared.grid_shape)[None]
+            result = Result(values, native, facts={"score": f"{total.item():.4g}"})
+            results.append(made.attribution(target, result))
+        return tuple(results)
 
 
-@dataclass(frozen=True, eq=False)
-class _Captured:
-    """One forward: the layer's output as it left the layer, and the logits computed from it."""
-
-    output: Tensor
-    logits: Tensor
+def _score(captured: LayerPass, target: Target) -> Tensor:
+    with torch.enable_grad():
+        return score(captured.logits, target)[0]
 
 
-def _capture(layer: _Layer, inputs: Tensor) -> _Captured:
-    """Run the network once, recording gradients only from the target layer upwards."""
-    found: list[Tensor] = []
-    with _hooked(layer, found), torch.set_grad_enabled(layer.needs_gradient):
-        logits = layer.network(inputs)
-    if not found:
-        raise ExplainError(
-            f"Layer {layer.name!r} took no part in the forward pass or returned no tensor; choose another layer."
-        )
-    return _Captured(found[-1], logits)
-
-
-@contextmanager
-def _hooked(layer: _Layer, found: list[Tensor]) -> Iterator[None]:
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor):
-            return output
-        kept = output.detach().clone().requires_grad_(layer.needs_gradient)
-        found.append(kept)
-        return kept.clone()  # the network goes on with a copy: its in-place operations must not reach what is kept
-
-    handle = layer.module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _gradient(total: Tensor, output: Tensor, layer: _Layer) -> Tensor:
-    """d score / d output, with the graph kept for the next target; zeros for a method that needs none."""
-    if not layer.needs_gradient:
-        return torch.zeros_like(output)
-    found = torch.autograd.grad(total, output, retain_graph=True, allow_unused=True) if total.requires_grad else (None,)
+def _gradient(total: Tensor, captured: LayerPass, name: str) -> Tensor:
+    """d score / d output, with the graph kept for the next target."""
+    wanted = [captured.output]
+    found = torch.autograd.grad(total, wanted, retain_graph=True, allow_unused=True) if total.requires_grad else (None,)
     if found[0] is None:
-        raise ExplainError(f"The score does not depend on layer {layer.name!r}; choose one on the way to the classes.")
+        raise ExplainError(f"The score does not depend on layer {name!r}; choose one on the way to the classes.")
     return found[0]
 
 

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from explainers.methods._base import BATCH, PerTarget, Result, completeness_error, own_input, scorer, scores, to_array
+from explainers.methods._base import AnyNetwork, Maker, Result, completeness_error, generator, scores, to_array
 from explainers.methods._baselines import BASELINES, baseline, baseline_param
-from explainers.methods._captum import captum
+from explainers.passes import BATCH, Passes
 from explainers.registry import EXPLAINERS
-from explainers.types import ExplainerSpec, Param, ParamValue
+from explainers.types import Attribution, ExplainerSpec, Param, ParamValue
 from models.preprocess import Prepared
 from models.types import Target
 
 
 def _cost(params: Mapping[str, ParamValue], input_shape: tuple[int, int]) -> int:
-    return 1 + 2 * math.ceil(int(params["samples"]) / BATCH)  # the image; each batch's gradients and baseline scores
+    return 1 + 2 * int(params["samples"])  # the image; each sample's gradient and baseline score
 
 
-class GradientShap(PerTarget):
+class GradientShap(AnyNetwork):
     """Mean over baselines b and a uniform in [0, 1] of (x - b) times d score / d input at b + a (x - b).
 
     The baselines: the paper draws them from training images, which this application does not hold. Each sample
     takes instead the black, blurred or mean image (one of the three at random for "mixed", else the one named)
     plus Gaussian noise with ``spread`` times the input's range as standard deviation.
 
-    Differs: samples come from a generator of the call's own on the CPU, seeded by ``seed``, and in batches, where
-    captum draws from numpy's and torch's process-wide generators and holds all samples at once. The completeness
-    error compares with the mean score of the baselines drawn and holds the sampling error of ``samples`` draws.
+    Differs: each sample draws from a generator of its own on the CPU, seeded by ``seed`` and its number, where captum
+    draws from numpy's and torch's process-wide generators and holds all samples at once. The completeness error
+    compares with the mean score of the baselines drawn and holds the sampling error of ``samples`` draws.
     """
 
     spec = ExplainerSpec(
@@ -71,38 +70,52 @@ class GradientShap(PerTarget):
         order=21,
     )
 
-    def attribute(
-        self, module: nn.Module, prepared: Prepared, target: Target, params: Mapping[str, ParamValue], seed: int
-    ) -> Result:
-        image, samples = own_input(prepared), int(params["samples"])
+    def explain(
+        self,
+        passes: Passes,
+        prepared: Prepared,
+        targets: Sequence[Target],
+        params: Mapping[str, ParamValue],
+        seed: int,
+    ) -> tuple[Attribution, ...]:
+        """See ``explainers.types.Explainer``."""
+        made = Maker(self.spec, params, seed)
+        image, samples = prepared.tensor, int(params["samples"])
         kinds = BASELINES if params["baseline"] == "mixed" else (str(params["baseline"]),)
         references = torch.cat([baseline(prepared, kind) for kind in kinds])
         deviation = float(params["spread"]) * float(image.max() - image.min())
-        saliency = captum("Saliency")(scorer(module, target))
-        generator = torch.Generator().manual_seed(seed)
-        (score,) = scores(module, image, target)
-        total = torch.zeros_like(image[0], dtype=torch.float64)
-        baseline_scores: list[float] = []
+
+        def drawn(part: slice) -> tuple[Tensor, Tensor]:
+            pairs = [_draw(references, deviation, generator(seed, number)) for number in range(part.start, part.stop)]
+            return torch.stack([start for start, _ in pairs]), torch.tensor([along for _, along in pairs]).to(image)
+
+        def points(part: slice) -> Tensor:
+            starts, along = drawn(part)
+            return starts + along.view(-1, 1, 1, 1) * (image - starts)
+
+        score = scores(passes.logits(image), targets)
+        total = torch.zeros(len(targets), *image.shape[1:], dtype=torch.float64, device=image.device)
+        for part, _, found in passes.gradients(samples, points, targets):
+            total += ((image - drawn(part)[0]) * found).double().sum(dim=1)
+        start_scores = [0.0] * len(targets)
         for first in range(0, samples, BATCH):
-            count = min(BATCH, samples - first)
-            start = _draw(references, deviation, count, generator)
-            along = torch.rand(count, generator=generator).to(image).view(-1, *(1,) * (image.ndim - 1))
-            gradients = saliency.attribute((start + along * (image - start)).requires_grad_(), abs=False)
-            total += ((image - start) * gradients).double().sum(dim=0)
-            baseline_scores += scores(module, start, target)
-        array, baseline_score = to_array(total / samples), sum(baseline_scores) / samples
-        return Result(
-            array,
-            completeness_error=completeness_error(array, score - baseline_score),
-            facts={"score": f"{score:.4g}", "mean baseline score": f"{baseline_score:.4g}"},
-        )
+            starts = drawn(slice(first, min(samples, first + BATCH)))[0]
+            for number, found_scores in enumerate(scores(passes.logits(starts), targets)):
+                start_scores[number] += sum(found_scores) / samples
+        results = []
+        for target, (own,), start, one in zip(targets, score, start_scores, total, strict=True):
+            values = to_array(one / samples)
+            facts = {"score": f"{own:.4g}", "mean baseline score": f"{start:.4g}"}
+            error = completeness_error(values, own - start)
+            results.append(made.attribution(target, Result(values, completeness_error=error, facts=facts)))
+        return tuple(results)
 
 
-def _draw(references: Tensor, deviation: float, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` baselines: a reference at random, plus noise."""
-    chosen = torch.randint(len(references), (count,), generator=generator).to(references.device)
-    noise = torch.randn(count, *references.shape[1:], generator=generator).to(references)
-    return references[chosen] + deviation * noise
+def _draw(references: Tensor, deviation: float, numbers: torch.Generator) -> tuple[Tensor, float]:
+    """A baseline (C, H, W), a reference at random plus noise, and how far along the way from it the point lies."""
+    chosen = references[int(torch.randint(len(references), (1,), generator=numbers))]
+    along = float(torch.rand(1, generator=numbers))
+    return chosen + deviation * torch.randn(chosen.shape, generator=numbers).to(references), along
 
 
 EXPLAINERS.register(GradientShap.spec.id, GradientShap())

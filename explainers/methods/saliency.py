@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from torch import nn
-
-from explainers.methods._base import PerTarget, Result, own_input, scorer, to_array
-from explainers.methods._captum import captum
+from explainers.methods._base import AnyNetwork, Maker, Result, to_array
+from explainers.passes import Passes
 from explainers.registry import EXPLAINERS
-from explainers.types import ExplainerSpec, ParamValue
+from explainers.types import Attribution, ExplainerSpec, ParamValue
 from models.preprocess import Prepared
 from models.types import Target
 
 
-class Saliency(PerTarget):
+class Saliency(AnyNetwork):
     """d score / d input, per channel.
 
     Differs: the paper shows the largest magnitude over channels; sign and channels are the reader's choice here.
@@ -35,11 +33,20 @@ class Saliency(PerTarget):
         order=22,
     )
 
-    def attribute(
-        self, module: nn.Module, prepared: Prepared, target: Target, params: Mapping[str, ParamValue], seed: int
-    ) -> Result:
-        gradient = captum("Saliency")(scorer(module, target)).attribute(own_input(prepared).requires_grad_(), abs=False)
-        return Result(to_array(gradient[0]))
+    def explain(
+        self,
+        passes: Passes,
+        prepared: Prepared,
+        targets: Sequence[Target],
+        params: Mapping[str, ParamValue],
+        seed: int,
+    ) -> tuple[Attribution, ...]:
+        """See ``explainers.types.Explainer``."""
+        made = Maker(self.spec, params, seed)
+        ((_, _, found),) = passes.gradients(1, lambda part: prepared.tensor[part], targets)
+        return tuple(
+            made.attribution(target, Result(to_array(one[0]))) for target, one in zip(targets, found, strict=True)
+        )
 
 
 EXPLAINERS.register(Saliency.spec.id, Saliency())

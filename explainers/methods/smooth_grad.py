@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from explainers.methods._base import BATCH, PerTarget, Result, own_input, scorer, to_array
-from explainers.methods._captum import captum
+from explainers.methods._base import AnyNetwork, Maker, Result, generator, to_array
+from explainers.passes import Passes
 from explainers.registry import EXPLAINERS
-from explainers.types import ExplainerSpec, Param, ParamValue
+from explainers.types import Attribution, ExplainerSpec, Param, ParamValue
 from models.preprocess import Prepared
 from models.types import Target
 
 
 def _cost(params: Mapping[str, ParamValue], input_shape: tuple[int, int]) -> int:
-    return math.ceil(int(params["samples"]) / BATCH)
+    return int(params["samples"])
 
 
-class SmoothGrad(PerTarget):
+class SmoothGrad(AnyNetwork):
     """Mean of d score / d input at x + e, e Gaussian with ``noise`` times the input's range as standard deviation.
 
-    Differs: captum's own noise comes from the process-wide generator; here each call draws from a generator of its
-    own, seeded by ``seed`` and on the CPU, so that runs repeat on any device and do not disturb one another.
+    Differs: each copy draws from a generator of its own, seeded by ``seed`` and its number and on the CPU, so that
+    runs repeat on any device and in any batches, and do not disturb one another.
     """
 
     spec = ExplainerSpec(
@@ -54,20 +53,31 @@ class SmoothGrad(PerTarget):
         order=23,
     )
 
-    def attribute(
-        self, module: nn.Module, prepared: Prepared, target: Target, params: Mapping[str, ParamValue], seed: int
-    ) -> Result:
-        image, samples = own_input(prepared), int(params["samples"])
+    def explain(
+        self,
+        passes: Passes,
+        prepared: Prepared,
+        targets: Sequence[Target],
+        params: Mapping[str, ParamValue],
+        seed: int,
+    ) -> tuple[Attribution, ...]:
+        """See ``explainers.types.Explainer``."""
+        made = Maker(self.spec, params, seed)
+        image, samples = prepared.tensor, int(params["samples"])
         deviation = float(params["noise"]) * float(image.max() - image.min())
-        saliency = captum("Saliency")(scorer(module, target))
-        generator = torch.Generator().manual_seed(seed)
-        total = torch.zeros_like(image[0], dtype=torch.float64)
-        for first in range(0, samples, BATCH):
-            count = min(BATCH, samples - first)
-            noise = torch.randn(count, *image.shape[1:], generator=generator).to(image)
-            gradients = saliency.attribute((image + deviation * noise).requires_grad_(), abs=False)
-            total += gradients.double().sum(dim=0)
-        return Result(to_array(total / samples))
+
+        def copies(part: slice) -> Tensor:
+            numbers = range(part.start, part.stop)
+            noise = torch.stack([torch.randn(image.shape[1:], generator=generator(seed, number)) for number in numbers])
+            return image + deviation * noise.to(image)
+
+        total = torch.zeros(len(targets), *image.shape[1:], dtype=torch.float64, device=image.device)
+        for _, _, found in passes.gradients(samples, copies, targets):
+            total += found.double().sum(dim=1)
+        return tuple(
+            made.attribution(target, Result(to_array(one / samples)))
+            for target, one in zip(targets, total, strict=True)
+        )
 
 
 EXPLAINERS.register(SmoothGrad.spec.id, SmoothGrad())

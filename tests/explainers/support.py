@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from explainers import get
+from explainers.passes import Passes
 from explainers.types import Attribution
 from models.context import RunContext
+from models.handle import stoppable
 from models.preprocess import Prepared
 from models.types import Target
 
@@ -88,14 +90,16 @@ def logit(index: int = 0) -> Target:
 
 @contextmanager
 def exclusive(module: nn.Module, ctx: RunContext) -> Iterator[nn.Module]:
-    """What the caller of a method guarantees: parameters without gradients, and a tick at every forward."""
+    """What the caller of a method guarantees: parameters without gradients, a tick an input, a check at every layer."""
     required = [parameter.requires_grad for parameter in module.parameters()]
     module.requires_grad_(False)
-    ticking = module.register_forward_pre_hook(lambda *_: ctx.tick())
+    watching = [module.register_forward_pre_hook(lambda _, given: ctx.tick(len(given[0])))]
+    watching += [handle for part in module.modules() for handle in stoppable(part, ctx)]
     try:
         yield module
     finally:
-        ticking.remove()
+        for handle in watching:
+            handle.remove()
         for parameter, flag in zip(module.parameters(), required, strict=True):
             parameter.requires_grad_(flag)
 
@@ -118,7 +122,8 @@ def explain(
 ) -> tuple[Attribution, ...]:
     ctx = ctx or RunContext()
     with exclusive(module, ctx):
-        return get(method).explain(module, prepared, targets or (logit(),), resolved(method, layer, **given), seed, ctx)
+        passes = Passes(module, ctx)
+        return get(method).explain(passes, prepared, targets or (logit(),), resolved(method, layer, **given), seed)
 
 
 def assert_close_to_range(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> None:

@@ -47,6 +47,7 @@ class Pane {
     this.id = facts.id;
     this.root.dataset.testid = `pane-${facts.id}`;
     this.root.dataset.status = facts.status;
+    this.root.dataset.map = String(Boolean(facts.map));
     this.root.setAttribute("aria-label", facts.title);
     this.canvas.setAttribute("aria-label", facts.map ? `Image with the map of ${facts.title}` : facts.title);
     setText(this.title, facts.title);
@@ -69,12 +70,13 @@ class Pane {
     const percent = Math.round(100 * progress);
     this.state.hidden = status === "ready";
     this.state.dataset.overMap = String(Boolean(this.facts.map));
-    const key = [status, message].join("|");
+    const key = [status, status === "running" ? "" : message].join("|");
     if (key !== this.shownState) {
       this.shownState = key;
       this.state.replaceChildren(...this.stateParts(status, message, id));
     }
     if (status === "running") {
+      setText(this.doing, `${message || "Computing"} `);
       setText(this.percent, `${percent} %`);
       this.fill.style.transform = `scaleX(${progress})`;
       this.track.setAttribute("aria-valuenow", String(percent));
@@ -101,7 +103,8 @@ class Pane {
         { class: "track", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 },
         this.fill,
       );
-      const text = el("div", { class: "state-text" }, `${message || "Computing"} `, this.percent);
+      this.doing = el("span");
+      const text = el("div", { class: "state-text" }, this.doing, this.percent);
       return [text, this.track, act("cancel", "Cancel")];
     }
     if (status === "failed") {

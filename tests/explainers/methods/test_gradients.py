@@ -57,7 +57,7 @@ def test_the_gradient_of_a_linear_score_is_its_weight(method: str) -> None:
 
 
 @pytest.mark.parametrize("kind", START)
-@pytest.mark.parametrize("rule", ["Gauss-Legendre", "midpoint"])
+@pytest.mark.parametrize("rule", ["until converged", "Gauss-Legendre", "midpoint"])
 def test_integrated_gradients_of_a_linear_score(kind: str, rule: str) -> None:
     net = linear_net()
     (found,) = explain("integrated-gradients", net, prepared_input(), logit(1), baseline=kind, rule=rule)
@@ -105,7 +105,9 @@ def test_smooth_grad_without_noise_is_saliency() -> None:
 @pytest.mark.parametrize("kind", START)
 def test_completeness_of_integrated_gradients_on_a_smooth_network(kind: str) -> None:
     net = smooth_net()
-    (found,) = explain("integrated-gradients", net, prepared_input(), logit(2), baseline=kind, steps=200)
+    (found,) = explain(
+        "integrated-gradients", net, prepared_input(), logit(2), baseline=kind, steps=200, rule="Gauss-Legendre"
+    )
     double = copy.deepcopy(net).double()
     with torch.no_grad():
         end, start = (float(double(torch.tensor(x)[None])[0, 2]) for x in (IMAGE, START[kind].copy()))
@@ -186,3 +188,46 @@ def test_smooth_grad_and_gradient_shap_agree_with_captums_own_sampling() -> None
 def test_bad_settings_are_refused(method: str, given: dict, sentence: str) -> None:
     with pytest.raises(ExplainError, match=sentence):
         explain(method, smooth_net(), prepared_input(), **given)
+
+
+class Wavy(nn.Module):
+    """score 0 bends often between the baseline and the image, score 1 not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) / 50)
+
+    def forward(self, image: Tensor) -> Tensor:
+        straight = (self.weight * image).flatten(1).sum(dim=1)
+        return torch.stack([torch.sin(9 * straight), straight], dim=1)
+
+
+def test_refinement_goes_on_until_the_map_has_settled_for_each_target() -> None:
+    bent, straight = explain("integrated-gradients", Wavy().eval(), prepared_input(), logit(0), logit(1), steps=513)
+    assert straight.facts["points"] == "9"  # the first that can be compared with the one before
+    assert int(bent.facts["points"]) > 17
+    assert bent.facts["converged"] == straight.facts["converged"] == "yes"
+    (exact,) = explain("integrated-gradients", Wavy().eval(), prepared_input(), rule="Gauss-Legendre", steps=800)
+    assert np.linalg.norm(bent.values - exact.values) < 0.05 * np.linalg.norm(exact.values)
+
+
+def test_a_map_that_has_not_settled_says_so() -> None:
+    (found,) = explain("integrated-gradients", Wavy().eval(), prepared_input(), steps=9)
+    assert (found.facts["points"], found.facts["converged"]) == ("9", "no")
+    assert float(found.facts["change at the last doubling"].rstrip("%")) > 5
+
+
+@pytest.mark.parametrize("most", [5, 9, 33])
+def test_refinement_is_the_trapezoidal_rule(most: int) -> None:
+    """Re-derived point by point in float64; a change of 5 % is out of reach, so that the most points are used."""
+    net = Wavy().eval()
+    (found,) = explain("integrated-gradients", net, prepared_input(), steps=most)
+    weight = net.weight.detach().double().numpy()
+    total = np.zeros_like(IMAGE)
+    for place in range(most):
+        point = START["black"] + place / (most - 1) * (IMAGE - START["black"])
+        gradient = 9 * np.cos(9 * (weight * point).sum()) * weight
+        total += gradient * (0.5 if place in (0, most - 1) else 1.0) / (most - 1)
+    if found.facts["points"] == str(most):
+        assert_close_to_range(found.values, total * (IMAGE - START["black"]), 1e-4)
+    assert found.facts["points"] == str(most)

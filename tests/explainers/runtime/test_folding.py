@@ -61,7 +61,7 @@ def test_scores_and_maps_are_those_of_the_original(name: str) -> None:
         explainer = explainers.get(method)
         resolved = explainer.spec.resolve(params)
         exact, plain, folded = (
-            explainer.explain(net, prepared(given), [Target("second", 1)], resolved, 0, RunContext())[0].values
+            explainer.explain(Passes(net, RunContext()), prepared(given), [Target("second", 1)], resolved, 0)[0].values
             for net, given in (
                 (copy.deepcopy(module).double(), image.double()),
                 (module, image),

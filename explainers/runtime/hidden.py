@@ -1,0 +1,142 @@
+"""Ways to score an image with windows hidden, and which of them a model takes on this machine: the fastest, measured."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from explainers.passes import BATCH, Boxes, with_hidden
+from explainers.runtime import openvino
+from explainers.runtime.regions import CleanPass, Regions
+from models.context import RunContext
+from models.errors import SightlineError
+
+log = logging.getLogger(__name__)
+TOLERANCE = 1e-5  # of the largest logit, or of one logit unit if that is more
+PLAIN = "torch"
+
+
+class Way(Protocol):
+    """Logits (n, K) of the image (1, C, H, W) with one box each showing ``fill``; ticks once a box."""
+
+    def __call__(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The way taken, and the measurement behind it.
+
+    Attributes:
+        name: "torch", "OpenVINO" or "changed regions only".
+        milliseconds: for one window, by name, of every way tried.
+        refused: why a way is not there, by name.
+    """
+
+    name: str
+    milliseconds: Mapping[str, float]
+    refused: Mapping[str, str]
+
+    @property
+    def words(self) -> str:
+        tried = ", ".join(f"{name} {taken:.1f} ms" for name, taken in self.milliseconds.items())
+        return f"{self.name} (a window: {tried})"
+
+
+class Ways:
+    """The ways of one network; made ready in the background, measured on the first image.
+
+    Args:
+        plain: the way that is always there.
+        module: makes a copy of the folded network, on the CPU.
+        probe: makes an input, (1, C, H, W).
+    """
+
+    def __init__(self, plain: Way, module: Callable[[], nn.Module], probe: Callable[[], Tensor]) -> None:
+        self._ways: dict[str, Way] = {PLAIN: plain}
+        self._module, self._probe = module, probe
+        self._refused: dict[str, str] = {}
+        self._ready = threading.Thread(target=self._make, name="sightline-prepare", daemon=True)
+        self._started = False
+        self._lock = threading.Lock()
+        self.choice: Choice | None = None
+
+    def start(self) -> None:
+        """Begin to make the ways ready."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._ready.start()
+
+    def close(self) -> None:
+        """Wait until nothing is being made ready."""
+        if self._started:
+            self._ready.join()
+
+    def best(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Way:
+        """The fastest; measured once, with these windows."""
+        self.start()
+        while self._ready.is_alive():
+            ctx.check()
+            self._ready.join(0.05)
+        with self._lock:
+            if self.choice is None:
+                self.choice = self._measure(image, fill, boxes[:: max(1, len(boxes) // BATCH)][:BATCH], ctx)
+            return self._ways[self.choice.name]
+
+    def _make(self) -> None:
+        module, probe = self._module(), self._probe()
+        makers: dict[str, Callable[[], Way]] = {
+            "changed regions only": lambda: _by_regions(Regions.trace(module, probe)),
+            "OpenVINO": lambda: _compiled(openvino.compile(module, probe)),
+        }
+        for name, make in makers.items():
+            try:
+                self._ways[name] = make()
+            except SightlineError as error:
+                self._refused[name] = str(error)
+
+    def _measure(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Choice:
+        """Two rounds, the first to warm up; a way whose logits differ is left out."""
+        taken: dict[str, float] = {}
+        expected = torch.zeros(0)
+        quiet = ctx.quietly()
+        for name, way in list(self._ways.items()):
+            logits = way(image, fill, boxes, quiet)
+            began = time.perf_counter()
+            way(image, fill, boxes, quiet)
+            taken[name] = (time.perf_counter() - began) * 1000 / len(boxes)
+            if name == PLAIN:
+                expected = logits
+            elif not float((logits - expected).abs().max()) <= TOLERANCE * max(1.0, float(expected.abs().max())):
+                self._refused[name] = "Its scores differ from the network's."
+                del taken[name], self._ways[name]
+        return Choice(min(taken, key=lambda name: taken[name]), taken, self._refused)
+
+
+def _by_regions(regions: Regions) -> Way:
+    kept: list[tuple[Tensor, CleanPass]] = []  # of the last image
+
+    def way(image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
+        if not kept or not torch.equal(kept[0][0], image):
+            kept[:] = [(image, regions.begin(image, ctx.check))]
+        logits = kept[0][1].logits(fill, boxes, ctx.check)
+        ctx.tick(len(boxes))
+        return logits
+
+    return way
+
+
+def _compiled(network: openvino.Compiled) -> Way:
+    def way(image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
+        logits = network(with_hidden(image, fill, boxes), ctx.check)
+        ctx.tick(len(boxes))
+        return logits
+
+    return way

@@ -1,0 +1,108 @@
+"""How many inputs to pass at once: by the memory that one takes, and fewer where memory runs out after all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from explainers.passes import BATCH
+from models.errors import ExplainError
+
+T = TypeVar("T")
+LIMIT = 400 * 2**20  # bytes that one explanation may take beyond the network
+_TEMPORARY = 1.3  # gradients on their way down, beside what is kept for them
+
+
+def bytes_kept(module: nn.Module, probe: Tensor) -> int:
+    """Bytes that one input's forward pass keeps for its gradient; measured by running it.
+
+    Args:
+        module: its parameters without gradients, so that they are not counted as kept for one input.
+        probe: (1, C, H, W).
+    """
+    kept: dict[int, int] = {}
+    weights = {weight.untyped_storage().data_ptr() for weight in (*module.parameters(), *module.buffers())}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = module(probe.detach().clone().requires_grad_())  # alive until counted: addresses must not be reused
+    total = sum(kept.values())
+    del output
+    return total
+
+
+def batch_for(bytes_per_input: int, device: torch.device) -> int:
+    """Inputs in one gradient pass: at most ``BATCH``, within ``LIMIT`` and half of the free memory, at least 1."""
+    free = free_bytes(device)
+    allowed = LIMIT if free is None else min(LIMIT, free // 2)
+    return int(min(BATCH, max(1, allowed // max(1, int(_TEMPORARY * bytes_per_input)))))
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can be had on the device now; None where that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    known = [value for value in (_available(), _within_group()) if value is not None]
+    return min(known) if device.type == "cpu" and known else None
+
+
+def _available() -> int | None:
+    """Linux's own estimate."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return found[0] if found else None
+
+
+def _within_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container's limit leaves."""
+    try:
+        limit, used = (folder / "memory.max").read_text().strip(), (folder / "memory.current").read_text().strip()
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - int(used))
+
+
+def in_batches(count: int, batch: int, run: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+    """Ranges of 0 to ``count`` and what ``run`` gives for them; half as many at a time once memory runs out.
+
+    Raises:
+        ExplainError: not even one input fits.
+    """
+    first = 0
+    while first < count:
+        part = slice(first, min(count, first + batch))
+        try:
+            answer = run(part)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            answer = None
+        if answer is None:  # outside the handler, which holds on to what filled the memory
+            if batch == 1:
+                raise ExplainError(
+                    "There is not enough memory to pass one image through this network; close other programs or "
+                    "choose a smaller model."
+                )
+            batch = max(1, batch // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        yield part, answer
+        first = part.stop
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """torch has a class for it on GPUs, and a sentence on CPUs."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,253 @@
+"""The prepared network against plain calls of it: the same maps, fewer passes, bounded memory, quick to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from explainers import EXPLAINERS, get
+from explainers.passes import Passes
+from explainers.runtime import memory
+from explainers.runtime.model import PreparedModel
+from explainers.types import Attribution
+from models.card import read_card
+from models.context import RunContext
+from models.errors import Cancelled, ExplainError
+from models.handle import ModelHandle
+from models.preprocess import Prepared
+from models.types import Image, Modality, Target
+from tests.explainers.support import QUICK, assert_close_to_range
+
+MakeModel = Callable[..., Path]
+TARGETS = [Target("Alpha", 0), Target("Beta", 1, "probability", "sigmoid"), Target("Gamma", 2)]
+
+
+@pytest.fixture
+def model(make_model: MakeModel) -> Iterator[PreparedModel]:
+    made = PreparedModel(ModelHandle.load(read_card(make_model())))
+    yield made
+    made.close()
+
+
+def film(seed: int = 0) -> Image:
+    values = np.random.default_rng(seed).random((1, 64, 64)).astype(np.float32)
+    return Image(values, "1", Modality.XRAY)
+
+
+def run(
+    model: PreparedModel, method: str, prepared: Prepared, targets: Sequence[Target], **given: object
+) -> tuple[tuple[Attribution, ...], RunContext]:
+    explainer = get(method)
+    params = explainer.spec.resolve(QUICK.get(method, {}) | given)
+    if "layer" in params:
+        params["layer"] = model.layers[0]
+    ctx = RunContext(explainer.spec.cost(params, prepared.grid_shape))
+    with model.passes(ctx) as passes:
+        return explainer.explain(passes, prepared, targets, params, 0), ctx
+
+
+def plainly(model: PreparedModel, method: str, prepared: Prepared, targets: Sequence[Target]) -> list[Attribution]:
+    """By plain calls of the network as it was loaded, one target at a time."""
+    explainer = get(method)
+    params = explainer.spec.resolve(QUICK.get(method, {}))
+    if "layer" in params:
+        params["layer"] = model.layers[0]
+    with model.exact.exclusive(RunContext()) as module:
+        return [explainer.explain(Passes(module, RunContext()), prepared, [t], params, 0)[0] for t in targets]
+
+
+@pytest.mark.parametrize("method", EXPLAINERS.ids())
+def test_maps_are_those_of_plain_calls_of_the_network(method: str, model: PreparedModel) -> None:
+    prepared = model.exact.prepare(film())
+    found, ctx = run(model, method, prepared, TARGETS)
+    assert ctx.ticks == ctx.total
+    for one, expected in zip(found, plainly(model, method, prepared, TARGETS), strict=True):
+        assert one.target == expected.target
+        # Small random networks have small effects: rounding of the scores is then up to 1e-4 of a map.
+        assert_close_to_range(one.values, expected.values, 1e-4 if method == "occlusion" else 1e-5)
+
+
+def forwards(module: nn.Module, seen: list[int]) -> torch.utils.hooks.RemovableHandle:
+    return module.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+
+
+def test_scores_leave_behind_what_the_maps_of_every_class_need(model: PreparedModel) -> None:
+    seen: list[int] = []
+    assert model.layers
+    assert model.gradient_batch == 8
+    handles = [forwards(model._folded._module, seen), forwards(model.exact._module, seen)]
+    image = film()
+    (prediction,) = model.predict([image], RunContext())
+    assert seen == [1]
+    found, _ = run(model, "grad-cam", model.exact.prepare(image), TARGETS)
+    more, _ = run(model, "layer-cam", model.exact.prepare(image), TARGETS)
+    assert seen == [1]
+    for handle in handles:
+        handle.remove()
+    np.testing.assert_allclose([float(one.facts["score"]) for one in more[::2]], prediction.logits[::2], rtol=1e-3)
+    other, _ = run(model, "grad-cam", model.exact.prepare(film(5)), TARGETS)
+    assert np.abs(other[0].values - found[0].values).max() > 1e-3
+
+
+def test_several_targets_share_the_forward_passes(model: PreparedModel) -> None:
+    seen: list[int] = []
+    assert model.layers
+    assert model.gradient_batch == 8
+    handle = forwards(model.exact._module, seen)
+    run(model, "integrated-gradients", model.exact.prepare(film()), TARGETS, rule="midpoint", steps=24)
+    handle.remove()
+    assert sum(seen) == 24
+
+
+def test_occlusion_of_a_further_class_passes_no_window_again(model: PreparedModel) -> None:
+    prepared = model.exact.prepare(film())
+    (first, second), _ = run(model, "occlusion", prepared, TARGETS[:2])
+    assert model.choice is not None
+    asked: list[int] = []
+    for name, way in model._ways._ways.items():
+        model._ways._ways[name] = lambda *given, way=way: (asked.append(1), way(*given))[1]
+    (third, again), _ = run(model, "occlusion", prepared, [TARGETS[2], TARGETS[0]])
+    assert not asked
+    assert again.values.tobytes() == first.values.tobytes()
+    assert np.abs(third.values - second.values).max() > 0
+    run(model, "occlusion", prepared, TARGETS[:1], fill="black")
+    assert asked
+
+
+def test_a_coarse_map_comes_first_and_the_complete_one_does_not_depend_on_it(model: PreparedModel) -> None:
+    prepared, explainer = model.exact.prepare(film()), get("occlusion")
+    params = explainer.spec.resolve({"window": 8, "stride": 4})
+    shown: list[tuple[int, Attribution]] = []
+    ctx = RunContext()
+    with model.passes(ctx, lambda partial: shown.append((ctx.ticks, partial[0]))) as passes:
+        (complete,) = explainer.explain(passes, prepared, TARGETS[:1], params, 0)
+    windows = 15 * 15
+    ticks, coarse = shown[0]
+    assert ticks <= 0.1 * windows + 1 + 8  # the image itself, and a batch begun
+    assert coarse.facts["windows"] == f"{ticks - 1} of {windows}"
+    assert complete.facts["windows"] == str(windows)
+    assert [int(one.facts["windows"].split()[0]) for _, one in shown] == sorted({t - 1 for t, _ in shown})
+    closer = [float(np.corrcoef(one.values.ravel(), complete.values.ravel())[0, 1]) for _, one in shown]
+    assert closer[0] > 0.2
+    assert closer[-1] > max(0.9, closer[0])
+    expected = plain_occlusion(model, prepared, params)
+    assert_close_to_range(complete.values, expected, 1e-4)
+
+
+def plain_occlusion(model: PreparedModel, prepared: Prepared, params: dict) -> np.ndarray:
+    with model.exact.exclusive(RunContext()) as module:
+        passes = Passes(module, RunContext())
+        return get("occlusion").explain(passes, prepared, TARGETS[:1], params, 0)[0].values
+
+
+class Slow(nn.Module):
+    """Twenty layers of 10 ms each, forwards and backwards."""
+
+    class Layer(nn.Module):
+        def forward(self, given: Tensor) -> Tensor:
+            time.sleep(0.01)
+            out = given * 1.01
+            if out.requires_grad:
+                out.register_hook(lambda _: time.sleep(0.01))
+            return out
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(Slow.Layer() for _ in range(20)))
+        self.head = nn.Conv2d(3, 3, 3)
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self.head(self.layers(given)).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "smooth-grad", "occlusion"])
+def test_cancelling_takes_less_than_a_fifth_of_a_second(method: str, model: PreparedModel) -> None:
+    handle = ModelHandle(model.card.model_copy(update={"target_layers": ("head",)}), Slow())
+    slow = PreparedModel(handle)
+    prepared = slow.exact.prepare(film())
+    cancelled = threading.Event()
+    ctx, explainer = RunContext(cancelled=cancelled), get(method)
+    given = {"rule": "midpoint", "steps": 500} if method == "integrated-gradients" else {}
+    ended: list[float] = []
+
+    def work() -> None:
+        with pytest.raises(Cancelled), slow.passes(ctx) as passes:
+            explainer.explain(passes, prepared, TARGETS[:1], explainer.spec.resolve(given), 0)
+        ended.append(time.perf_counter())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(1.0)
+    assert thread.is_alive()
+    cancelled.set()
+    began = time.perf_counter()
+    thread.join(5)
+    assert ended[0] - began < 0.2
+    slow.close()
+
+
+def test_batches_are_chosen_by_what_an_input_keeps() -> None:
+    wide = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    wide.requires_grad_(False)
+    kept = memory.bytes_kept(wide, torch.zeros(1, 3, 100, 100))
+    assert kept == (64 + 3) * 100 * 100 * 4  # the ReLU's output and the convolution's input
+    device = torch.device("cpu")
+    assert memory.batch_for(1000, device) == 8
+    assert memory.batch_for(memory.LIMIT // 4, device) == 3
+    assert memory.batch_for(memory.LIMIT * 4, device) == 1
+
+
+def test_batches_shrink_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 100 * 2**20)
+    assert memory.batch_for(10 * 2**20, torch.device("cpu")) == 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
+def test_half_as_many_after_memory_ran_out_and_nothing_twice(error: Exception) -> None:
+    asked: list[slice] = []
+
+    def work(part: slice) -> list[int]:
+        asked.append(part)
+        if part.stop - part.start > 2:
+            raise error
+        return list(range(part.start, part.stop))
+
+    answers = list(memory.in_batches(7, 8, work))
+    assert [number for _, answer in answers for number in answer] == list(range(7))
+    assert max(part.stop - part.start for part, _ in answers) == 2  # 8, 4, 2, and never more again
+    assert len(asked) < 12
+
+
+def test_not_even_one_input_fits() -> None:
+    def work(part: slice) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(ExplainError, match="not enough memory to pass one image"):
+        list(memory.in_batches(3, 8, work))
+
+
+def test_other_errors_are_not_taken_for_memory() -> None:
+    def work(part: slice) -> None:
+        raise RuntimeError("size mismatch")
+
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        list(memory.in_batches(3, 8, work))
+
+
+def test_the_forecast_comes_near_what_it_takes(model: PreparedModel) -> None:
+    prepared, spec = model.exact.prepare(film()), get("smooth-grad").spec
+    run(model, "smooth-grad", prepared, TARGETS[:1], samples=16)
+    expected = model.forecast(spec, spec.resolve({"samples": 200}))
+    began = time.perf_counter()
+    run(model, "smooth-grad", prepared, TARGETS[:1], samples=200)
+    taken = time.perf_counter() - began
+    assert taken / 4 < expected < 4 * taken
+    assert model.forecast(spec, spec.resolve({"samples": 400})) > model.forecast(spec, spec.resolve({"samples": 100}))
