@@ -63,6 +63,10 @@ class ModelHandle:
         self._module = module.to(self.device).eval()
         self._novelty = novelty
         self._lock = threading.Lock()
+        self._ctx = RunContext()
+        self._parts = tuple(self._module.modules())
+        self._hooks = {part: _hook_ids(part) for part in self._parts}  # its own; none, as a rule
+        self._watch()
         self.dry_run = self._prove()
 
     @classmethod
@@ -98,7 +102,11 @@ class ModelHandle:
     def copied(self, change: Callable[[nn.Module], nn.Module] = copy.deepcopy) -> nn.Module:
         """A copy of the network alone, for whoever runs it by other means."""
         with self._lock:
-            return change(self._module)
+            self._remove_hooks()  # which would go on watching this one
+            try:
+                return change(self._module)
+            finally:
+                self._watch()
 
     def prepare(self, image: Image) -> Prepared:
         """A plane image as this network's input, on its device."""
@@ -117,23 +125,22 @@ class ModelHandle:
             ModelError: the work succeeded but had left hooks behind.
         """
         with self._lock:
-            module = self._module
-            training = {part: part.training for part in module.modules()}
-            parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]
-            hooks = {part: _hook_ids(part) for part in module.modules()}
-            module.eval()
+            training = {part: part.training for part in self._parts}
+            parameters = [(p, p.requires_grad, p.grad) for p in self._module.parameters()]
+            if any(training.values()):
+                self._module.eval()
             for parameter, _, _ in parameters:
                 parameter.requires_grad_(False)
-            watching = [module.register_forward_pre_hook(lambda _, given: ctx.tick(len(given[0])))]
-            watching += [handle for part in module.modules() for handle in stoppable(part, ctx)]
+            self._ctx, watched = ctx, self._count_hooks()
             left = 0
             try:
-                yield module
+                yield self._module
             finally:
-                for handle in watching:
-                    handle.remove()
-                for part, known in hooks.items():
-                    left += _remove_new_hooks(part, known)
+                self._ctx = RunContext()
+                left = self._count_hooks() - watched
+                if left:
+                    self._remove_hooks()
+                    self._watch()
                 for parameter, required, gradient in parameters:
                     parameter.requires_grad_(required)
                     parameter.grad = gradient
@@ -143,6 +150,24 @@ class ModelHandle:
                 raise ModelError(
                     f"An explanation left {left} hooks on model {self.card.id}; they were removed, but its maps cannot be trusted."
                 )
+
+    def _watch(self) -> None:
+        """Hooks for good, which speak to the context of the work at hand: setting them each time would take longer
+        than a small network's pass."""
+        self._module.register_forward_pre_hook(lambda _, given: self._ctx.tick(len(given[0])))
+        for part in self._parts:
+            stoppable(part, lambda: self._ctx.check())
+
+    def _count_hooks(self) -> int:
+        return sum(len(getattr(part, kind)) for part in self._parts for kind in _HOOKS)
+
+    def _remove_hooks(self) -> None:
+        """All but those that the network came with."""
+        for part, known in self._hooks.items():
+            for kind, keys in known.items():
+                table = getattr(part, kind)
+                for key in [key for key in table if key not in keys]:
+                    del table[key]
 
     def predict(
         self,
@@ -301,28 +326,17 @@ def reads_features(module: nn.Module) -> nn.Module | None:
     return linear[-1] if linear else None
 
 
-def stoppable(part: nn.Module, ctx: RunContext) -> Iterator[RemovableHandle]:
-    """Hooks of a layer that look whether the work was cancelled, before it runs and before its gradient does."""
-    if next(part.children(), None) is not None:
-        return
+def stoppable(part: nn.Module, check: Callable[[], None]) -> list[RemovableHandle]:
+    """Hooks of a layer with weights that ask, before it runs and before its gradient does, whether to go on."""
+    if next(part.children(), None) is not None or next(part.parameters(), None) is None:
+        return []
 
     def watch(_module: nn.Module, _given: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor) and output.requires_grad:
-            output.register_hook(lambda _: ctx.check())
+            output.register_hook(lambda _: check())
 
-    yield part.register_forward_pre_hook(lambda *_: ctx.check())
-    yield part.register_forward_hook(watch)
+    return [part.register_forward_pre_hook(lambda *_: check()), part.register_forward_hook(watch)]
 
 
 def _hook_ids(part: nn.Module) -> dict[str, set[int]]:
     return {kind: set(getattr(part, kind)) for kind in _HOOKS}
-
-
-def _remove_new_hooks(part: nn.Module, known: dict[str, set[int]]) -> int:
-    removed = 0
-    for kind in _HOOKS:
-        table = getattr(part, kind)
-        for key in [key for key in table if key not in known[kind]]:
-            del table[key]
-            removed += 1
-    return removed

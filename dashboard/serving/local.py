@@ -136,6 +136,11 @@ class LocalEngine:
         spec = EXPLAINERS.get(method, ExplainError).spec
         return self._model(model_id).forecast(spec, spec.resolve(params))
 
+    def how(self, model_id: str, method: str) -> str:
+        spec = EXPLAINERS.get(method, ExplainError).spec
+        model = self._loaded.get(model_id)
+        return "" if model is None or spec.family != "perturbation" or model.choice is None else model.choice.words
+
     def health(self) -> Health:
         return Health(self._device)
 

@@ -109,6 +109,10 @@ class Engine(Protocol):
         """Seconds the method will take on this model, from what its passes took last; without waiting."""
         ...
 
+    def how(self, model_id: str, method: str) -> str:
+        """By what means the method runs on this machine and why, in words; "" while that is not known."""
+        ...
+
     def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation:
         """One explanation; what can be shown on the way goes to ``ctx.show``."""
         ...

@@ -98,9 +98,9 @@ def _unfinished(pane_id: str, heading: str, answer: Answer) -> Pane:
 
 
 def duration(seconds: float) -> str:
-    """A forecast in words no finer than it is: "under 1 s", "3 s", "2 min"."""
+    """A forecast in words no finer than it is: "1 s", "12 s", "2 min"."""
     if seconds < 1:
-        return "under 1 s"
+        return "1 s"
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

@@ -43,7 +43,9 @@ def method_settings(view: CaseView, engine: Engine, card: ModelCard) -> None:
             current,
             f"{card.id}-{method}",
         )
-        st.caption(f"About {duration(engine.forecast(card.id, method, edited))} for a finding.")
+        how = engine.how(card.id, method)
+        takes = f"About {duration(engine.forecast(card.id, method, edited))} for a finding"
+        st.caption(f"{takes}, by {how}." if how else f"{takes}.")
         known = method in view.params
         view.params[method] = edited
         if known and edited != current:  # what a method starts with is what was asked for already

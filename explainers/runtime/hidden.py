@@ -20,7 +20,8 @@ from models.errors import SightlineError
 
 log = logging.getLogger(__name__)
 TOLERANCE = 1e-5  # of the largest logit, or of one logit unit if that is more
-PLAIN = "torch"
+PLAIN, REGIONS, OPENVINO = "torch", "changed regions only", "OpenVINO"
+_TOGETHER = {REGIONS: 2 * BATCH}  # windows in one pass, where more than usual are faster
 
 
 class Way(Protocol):
@@ -34,7 +35,7 @@ class Choice:
     """The way taken, and the measurement behind it.
 
     Attributes:
-        name: "torch", "OpenVINO" or "changed regions only".
+        name: ``PLAIN``, ``REGIONS`` or ``OPENVINO``.
         milliseconds: for one window, by name, of every way tried.
         refused: why a way is not there, by name.
     """
@@ -45,8 +46,9 @@ class Choice:
 
     @property
     def words(self) -> str:
-        tried = ", ".join(f"{name} {taken:.1f} ms" for name, taken in self.milliseconds.items())
-        return f"{self.name} (a window: {tried})"
+        others = [f"{name} {taken:.1f} ms" for name, taken in self.milliseconds.items() if name != self.name]
+        why = f", the fastest measured here: {self.milliseconds[self.name]:.1f} ms a window"
+        return f"{self.name}{why}{'; ' if others else ''}{', '.join(others)}"
 
 
 class Ways:
@@ -79,22 +81,22 @@ class Ways:
         if self._started:
             self._ready.join()
 
-    def best(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Way:
-        """The fastest; measured once, with these windows."""
+    def best(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> tuple[Way, int]:
+        """The fastest, measured once with these windows; and how many windows to ask it for at once."""
         self.start()
         while self._ready.is_alive():
             ctx.check()
             self._ready.join(0.05)
         with self._lock:
             if self.choice is None:
-                self.choice = self._measure(image, fill, boxes[:: max(1, len(boxes) // BATCH)][:BATCH], ctx)
-            return self._ways[self.choice.name]
+                self.choice = self._measure(image, fill, boxes[:: max(1, len(boxes) // (2 * BATCH))][: 2 * BATCH], ctx)
+            return self._ways[self.choice.name], _TOGETHER.get(self.choice.name, BATCH)
 
     def _make(self) -> None:
         module, probe = self._module(), self._probe()
         makers: dict[str, Callable[[], Way]] = {
-            "changed regions only": lambda: _by_regions(Regions.trace(module, probe)),
-            "OpenVINO": lambda: _compiled(openvino.compile(module, probe)),
+            REGIONS: lambda: _by_regions(Regions.trace(module, probe)),
+            OPENVINO: lambda: _compiled(openvino.compile(module, probe)),
         }
         for name, make in makers.items():
             try:

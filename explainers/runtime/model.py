@@ -104,6 +104,11 @@ class PreparedModel:
         if self.exact.device.type == "cpu":
             self._ways.start()
 
+    def forget(self) -> None:
+        """Let go of what was kept of the images seen last."""
+        self._cut = None
+        self._known.clear()
+
     def close(self) -> None:
         """Wait until nothing runs in the background."""
         self._ways.close()
@@ -137,10 +142,12 @@ class PreparedModel:
         if not missing:
             yield slice(0, len(boxes)), torch.stack([self._known[key] for key in keys])
             return
-        way = self._ways.best(image, fill, boxes, ctx) if image.device.type == "cpu" else self._plain
+        way, batch = self._plain, BATCH
+        if image.device.type == "cpu":
+            way, batch = self._ways.best(image, fill, boxes, ctx)
         answers = {number: self._known[key] for number, key in enumerate(keys) if key in self._known}
         done, began = 0, time.perf_counter()
-        for part, logits in in_batches(len(missing), BATCH, lambda part: way(image, fill, boxes[missing[part]], ctx)):
+        for part, logits in in_batches(len(missing), batch, lambda part: way(image, fill, boxes[missing[part]], ctx)):
             self.took("perturbation", time.perf_counter() - began, part.stop - part.start)
             for number, row in zip(missing[part], logits, strict=True):
                 answers[number] = self._known[keys[number]] = row

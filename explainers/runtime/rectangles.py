@@ -114,6 +114,8 @@ class Local:
 
 @dataclass(frozen=True)
 class Pad:
+    """Rows and columns put around a map."""
+
     top: int
     left: int
 

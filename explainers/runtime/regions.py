@@ -33,7 +33,7 @@ ACTIVATIONS = frozenset(
     )
 )
 COPIES = frozenset(("alias", "clone", "contiguous", "detach", "dropout", "feature_dropout"))
-ARITHMETIC = frozenset(("add", "div", "maximum", "minimum", "mul", "sub"))
+ARITHMETIC = frozenset(("add", "div", "maximum", "minimum", "mul", "rsub", "sub"))
 REDUCTIONS = frozenset(("amax", "amin", "mean", "sum"))
 PARTS = frozenset(("chunk", "narrow", "slice", "split", "split_with_sizes"))
 
@@ -41,17 +41,17 @@ PARTS = frozenset(("chunk", "narrow", "slice", "split", "split_with_sizes"))
 class Regions:
     """A network whose logits of partly hidden images cost what the hidden windows reach.
 
-    Parameters are shared with the module; nothing else of it is kept. Several threads may use it at once.
+    Parameters are shared with the module (not its locks or hooks). Several threads may use it at once.
     """
 
     def __init__(self, recording: Recording, probe: Tensor) -> None:
         self._recording = recording
-        self._steps, areas = _plan(recording, probe)
+        self._steps, self._areas = _plan(recording, probe)
         self._costs = [_multiply_adds(node) for node in recording.nodes]
         self._keys: dict[int, set[Key]] = {}
         for node, step in zip(recording.nodes, self._steps, strict=True):
             for key in _keys(node, step):
-                if key[0] in areas:
+                if key[0] in self._areas:
                     self._keys.setdefault(key[0], set()).add(key)
 
     @classmethod
@@ -59,7 +59,7 @@ class Regions:
         """Record a network and check what was recorded on noise, whole and with two windows hidden.
 
         Args:
-            module: in eval mode; (n, C, H, W) to (n, K). Folded and in channels_last layout it is fastest.
+            module: in eval mode; (n, C, H, W) to (n, K), float32 or wider. Folded, in channels_last layout, it is fastest.
             probe: (1, C, H, W) of the shape, type and device of the network's input; its values do not matter.
 
         Raises:
@@ -97,7 +97,8 @@ class Regions:
         def store(number: int) -> None:
             for key in self._keys.get(number, ()):
                 _, pads, outside = key
-                kept[key] = _dense(functional.pad(values[number], pads, value=outside) if pads else values[number])
+                map_ = functional.pad(values[number], pads, value=outside) if pads else values[number]
+                kept[key] = _dense(map_, self._areas[number][:2])
 
         store(0)
         for node, cost in zip(self._recording.nodes, self._costs, strict=True):
@@ -195,8 +196,9 @@ def _values(given: Tensor | Patch) -> Tensor:
     return given.values if isinstance(given, Patch) else given
 
 
-def _dense(values: Tensor) -> Tensor:
-    lasting = values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
+def _dense(values: Tensor, axes: Axes) -> Tensor:
+    """In a layout that rectangles can be cut from."""
+    lasting = axes == (2, 3) and values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
     return values if lasting else values.contiguous()
 
 
@@ -246,7 +248,8 @@ def _step(node: Node, shapes: Sequence[torch.Size], areas: dict[int, Area], prob
         if name == "transpose":
             a, b = given["dim0"] % rank, given["dim1"] % rank
             order[a], order[b] = b, a
-        return rectangles.Local((order.index(axes[0]), order.index(axes[1]))) if order[0] == 0 else None
+        rows, columns = order.index(axes[0]), order.index(axes[1])
+        return rectangles.Local((rows, columns)) if order[0] == 0 and columns == rows + 1 else None
     if name in REDUCTIONS and given.get("dim"):
         gone = {dim % rank for dim in given["dim"]}
         if not gone.isdisjoint((0, *axes)):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import explainers
 from explainers.layers import candidate_layers
+from explainers.passes import Passes
 from explainers.runtime.folding import TOLERANCE, fold
 from models.context import RunContext
 from models.preprocess import Prepared
