@@ -7,24 +7,38 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from models.errors import SightlineError
 
+if TYPE_CHECKING:
+    from dashboard.folder_runs.runs import Told
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 screen = Console(stderr=True)
-NAMED = 3  # images named beside a sentence that is true of many
+SECONDS = 30.0  # between lines of progress where there is no terminal
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or a model folder of your own.")]
 SliceOption = Annotated[
     int | None, typer.Option("--slice", help="Slice of a volume, from 0; the middle one if not given.")
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Processes that decode; 0: none. If not given: none for a few files, else all cores but one."
+    ),
+]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier call left in the output.")]
 
 
 def _stop(message: str) -> typer.Exit:
@@ -56,13 +70,17 @@ def explain(
     target: Annotated[str | None, typer.Option(help="Class to explain; the flagged ones if not given.")] = None,
     slice_index: SliceOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw at random.")] = 0,
+    workers: WorkersOption = None,
+    restart: RestartOption = False,
 ) -> None:
-    """Write raw maps (.npz), overlays (.png) and manifest.json for each image and method."""
-    from dashboard.batch import explain_paths
+    """Write raw maps (.npz), overlays (.png) and manifest.json for each image and method.
+
+    Called again, it goes on where it was stopped, by OUT/explain.journal.
+    """
+    from dashboard.folder_runs.runs import explain_paths
 
     try:
-        with Progress(console=screen, transient=True) as progress:
-            bar = progress.add_task("explaining", total=1.0)
+        with _meter("explaining") as show:
             done = explain_paths(
                 images,
                 model,
@@ -71,12 +89,14 @@ def explain(
                 out,
                 slice_index,
                 seed,
-                lambda fraction: progress.update(bar, completed=fraction),
+                show,
+                workers,
+                restart,
             )
     except (SightlineError, OSError, RuntimeError) as error:
         raise _stop(_sentence(error)) from None
     _report(done.failures)
-    _report({name: " ".join(said) for name, said in done.warnings.items()})
+    _report(done.warnings)
     if not done.read:
         raise _stop("None of the images could be read.")
     if not done.written:
@@ -84,8 +104,9 @@ def explain(
     _answer(
         maps=done.written,
         images=done.read,
-        skipped=len(done.failures),
-        warned=len(done.warnings),
+        skipped=done.failures.images,
+        warned=done.warnings.images,
+        images_per_second=done.rate,
         manifest=str(out / "manifest.json"),
     )
 
@@ -96,23 +117,32 @@ def predict(
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="File for the scores, .parquet or .csv.")],
     slice_index: SliceOption = None,
+    workers: WorkersOption = None,
+    restart: RestartOption = False,
 ) -> None:
     """Write one row an image: its name and score_<class>, calibrated probabilities.
 
-    A segmentation model adds share, area and number of separate areas, and writes its masks to OUT.masks.
+    A segmentation model adds share, area and number of separate areas, and writes its masks to OUT.masks. Called
+    again, it goes on where it was stopped, by OUT.journal.
     """
-    from dashboard.batch import predict_path
+    from dashboard.folder_runs.runs import predict_path
 
     try:
-        with screen.status("Scoring ..."):
-            done = predict_path(image, model, out, slice_index)
+        with _meter("scoring") as show:
+            done = predict_path(image, model, out, slice_index, show, workers, restart)
     except (SightlineError, OSError, RuntimeError) as error:
         raise _stop(_sentence(error)) from None
     _report(done.failures)
-    _report({name: " ".join(said) for name, said in done.warnings.items()})
+    _report(done.warnings)
     if not done.written:
         raise _stop("None of the images could be read." if not done.read else "None of the images could be scored.")
-    _answer(images=done.written, skipped=len(done.failures), warned=len(done.warnings), scores=str(out))
+    _answer(
+        images=done.written,
+        skipped=done.failures.images,
+        warned=done.warnings.images,
+        images_per_second=done.rate,
+        scores=str(out),
+    )
 
 
 @app.command()
@@ -193,13 +223,53 @@ def samples(
     _answer(samples=[entry.id for entry in entries])
 
 
-def _report(failures: dict[str, str]) -> None:
-    names: dict[str, list[str]] = {}
-    for name, message in failures.items():
-        names.setdefault(message, []).append(name)
-    for message, told in names.items():
-        who = ", ".join(told) if len(told) <= NAMED else f"{', '.join(told[:NAMED])} and {len(told) - NAMED} more"
-        screen.print(f"{who}: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+@contextmanager
+def _meter(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with done and total, images a second and the time left; away from a terminal a line now and then."""
+    pace = _Pace()
+    if screen.is_terminal:
+        columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+        with Progress(*columns, console=screen, transient=True) as progress:
+            bar = progress.add_task(doing, total=None, pace="")
+            yield lambda done, total: progress.update(bar, completed=done, total=total, pace=pace.words(done, total))
+        return
+
+    def tell(done: int, total: int) -> None:
+        words = pace.words(done, total)
+        if pace.due():
+            screen.print(f"{doing}: {done:,} of {total:,}, {words}", highlight=False, soft_wrap=True)
+
+    yield tell
+
+
+class _Pace:
+    """How fast a run goes, from the first sight of it: what an earlier call had done does not count."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+        self._first: int | None = None
+
+    def due(self) -> bool:
+        if time.monotonic() - self._told < SECONDS:
+            return False
+        self._told = time.monotonic()
+        return True
+
+    def words(self, done: int, total: int) -> str:
+        """Files a second, and the time left."""
+        if self._first is None:
+            self._first, self._began = done, time.monotonic()
+        pace = (done - self._first) / max(time.monotonic() - self._began, 1e-6)
+        left = f", {timedelta(seconds=round((total - done) / pace))} left" if pace else ""
+        return f"{pace:.1f} a second{left}"
+
+
+def _report(told: Told) -> None:
+    for sentence, (count, names) in told.sentences.items():
+        who = f"{', '.join(names)} and {count - len(names):,} more" if count > len(names) else ", ".join(names)
+        screen.print(f"{who}: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if told.unsaid:
+        screen.print(f"And {told.unsaid:,} more; all are in the manifest.", style="yellow", highlight=False)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import secrets
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,15 +22,15 @@ from dashboard.audit.columns import guess, pairs_in
 from dashboard.audit.labels import read_text
 from dashboard.audit.reading import build, task_of
 from dashboard.audit.table import CASE, AuditTable
-from dashboard.batch import BATCH
-from dashboard.cases import middle_slice
+from dashboard.folder_runs.planes import Item, Unit, Wish
+from dashboard.folder_runs.prefetch import decoded, default_workers
+from dashboard.folder_runs.runs import BATCH, score_images
 from dashboard.images import ImageFolder
 from dashboard.serving.types import CODE_VERSION, Engine
 from models.card import ModelCard
 from models.context import RunContext
 from models.errors import Cancelled, DataError, SightlineError
-from models.io import read_case
-from models.io.limits import LOCAL_LIMITS
+from models.io import Failure
 from models.types import FloatArray, Image
 
 log = logging.getLogger(__name__)
@@ -85,12 +86,20 @@ def score_folder(
     scores = np.full((len(names), len(card.classes)), np.nan, np.float32)
     parts = _Parts(cache, card)
     show(0, len(rows))
-    for start in range(0, len(rows), BATCH):
-        chosen = rows[start : start + BATCH]
-        files = [path for path in (paths[row] for row in chosen) if path is not None]
-        scores[chosen], messages = parts.get(files) or parts.put(files, *_score(engine, card, files, cancelled))
-        failures.update({names[row]: text for row, text in zip(chosen, messages, strict=True) if text})
-        show(min(start + BATCH, len(rows)), len(rows))
+    chunks = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    chosen = [[path for path in (paths[row] for row in chunk) if path is not None] for chunk in chunks]
+    known = [parts.get(files) for files in chosen]
+    missing = [path for files, part in zip(chosen, known, strict=True) if part is None for path in files]
+    units = (Unit(place, path.name, (str(path),), (path.name,), "") for place, path in enumerate(missing))
+    wish = Wish(asdict(card.input.spec), shrink=True)
+    with closing(decoded(units, wish, default_workers(len(missing)))) as images_of:
+        done = 0
+        for chunk, files, part in zip(chunks, chosen, known, strict=True):
+            found = part or parts.put(files, *_score(engine, card, len(files), images_of, cancelled))
+            scores[chunk], messages = found
+            failures.update({names[row]: text for row, text in zip(chunk, messages, strict=True) if text})
+            done += len(chunk)
+            show(done, len(rows))
     there = np.flatnonzero(~np.isnan(scores).any(axis=1))
     if not len(there):
         reason = next(iter(failures.values()))
@@ -137,36 +146,35 @@ def _table(card: ModelCard, labels: pd.DataFrame, scores: FloatArray, title: str
 
 
 def _score(
-    engine: Engine, card: ModelCard, files: Sequence[Path], cancelled: threading.Event
+    engine: Engine,
+    card: ModelCard,
+    count: int,
+    images_of: Iterator[tuple[Unit, Item | None]],
+    cancelled: threading.Event,
 ) -> tuple[FloatArray, list[str]]:
-    """(n, K) float32 probabilities, NaN where the image cannot be read or shown to the model; and why, else ""."""
-    scores = np.full((len(files), len(card.classes)), np.nan, np.float32)
-    messages = [""] * len(files)
+    """The next ``count`` files as (count, K) float32 probabilities; NaN where one cannot be read or shown to the model.
+
+    Second is why not, else "".
+    """
+    scores = np.full((count, len(card.classes)), np.nan, np.float32)
+    messages = [""] * count
     images: dict[int, Image] = {}
-    for place, path in enumerate(files):
-        if cancelled.is_set():
-            raise Cancelled("Stopped by the user.")
-        try:
-            image = read_case(path, limits=LOCAL_LIMITS).image
-            images[place] = image.slice(middle_slice(image))
-        except SightlineError as error:
-            messages[place] = str(error)
-
-    def predict(places: list[int]) -> None:
-        try:
-            answers = engine.predict(card.id, [images[place] for place in places], RunContext(cancelled=cancelled))
-        except DataError as error:
-            if len(places) == 1:
-                messages[places[0]] = str(error)
-                return
-            for place in places:
-                predict([place])
-            return
-        for place, answer in zip(places, answers, strict=True):
+    for place in range(count):
+        for _, item in images_of:
+            if cancelled.is_set():
+                raise Cancelled("Stopped by the user.")
+            if item is None:
+                break
+            if isinstance(item, Failure):
+                messages[place] = item.message
+            else:
+                images.setdefault(place, item.image)
+    answers = score_images(engine, card, list(images.values()), RunContext(cancelled=cancelled))
+    for place, answer in zip(images, answers, strict=True):
+        if isinstance(answer, DataError):
+            messages[place] = str(answer)
+        else:
             scores[place] = answer.probabilities
-
-    if images:
-        predict(list(images))
     return scores, messages
 
 

@@ -51,7 +51,8 @@ class NoveltyModel:
     def distances(self, features: FloatArray) -> FloatArray:
         """(n, F) features to (n,) distances, in standard deviations pooled over directions."""
         centred = (_to_unit(features) if self.unit else features) - self.mean
-        along = centred @ self.axes.T
+        # By torch, whose threads the network has just used: a second pool would spin beside them.
+        along = (torch.from_numpy(centred) @ torch.from_numpy(self.axes).T).numpy()
         rest = np.maximum((centred**2).sum(1) - (along**2).sum(1), 0.0)
         squared = ((along**2) / self.variance).sum(1)
         if self.mean.size > len(self.axes):

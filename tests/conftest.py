@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("SIGHTLINE_CACHE", tempfile.mkdtemp(prefix="sightline-tests-"))  # not the user's own
 
 import numpy as np
 import pytest

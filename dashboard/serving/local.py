@@ -19,6 +19,7 @@ from dashboard.serving.types import (
     request_key,
 )
 from explainers import EXPLAINERS
+from explainers.runtime.choices import Choices
 from explainers.runtime.model import PreparedModel
 from explainers.types import Attribution, ParamValue
 from models.card import ModelCard, find_cards
@@ -52,11 +53,13 @@ class LocalEngine:
     Args:
         folders: where model folders are looked for.
         device: "cpu", "cuda:0" ...
+        choices: folder for what was measured of the networks on this machine; None to measure in each process.
     """
 
-    def __init__(self, folders: Sequence[Path], device: str = "cpu") -> None:
+    def __init__(self, folders: Sequence[Path], device: str = "cpu", choices: Path | None = None) -> None:
         self._folders = tuple(folders)
         self._device = device
+        self._choices = Choices(choices)
         self._cards: dict[str, ModelCard] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._broken: dict[str, SightlineError] = {}
@@ -167,7 +170,7 @@ class LocalEngine:
             known = self._loaded.get(model_id)
             if known is None or known.card != card:  # changed while it was being loaded
                 try:
-                    self._loaded[model_id] = _Loaded(ModelHandle.load(card, self._device))
+                    self._loaded[model_id] = _Loaded(ModelHandle.load(card, self._device), self._choices)
                 except SightlineError as error:
                     self._broken[model_id] = error
                     raise

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from explainers.passes import BATCH, Boxes, with_hidden
 from explainers.runtime import openvino
+from explainers.runtime.choices import Choice, Choices
 from explainers.runtime.regions import CleanPass, Regions
 from models.context import RunContext
 from models.errors import SightlineError
@@ -30,27 +30,6 @@ class Way(Protocol):
     def __call__(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The way taken, and the measurement behind it.
-
-    Attributes:
-        name: ``PLAIN``, ``REGIONS`` or ``OPENVINO``.
-        milliseconds: for one window, by name, of every way tried.
-        refused: why a way is not there, by name.
-    """
-
-    name: str
-    milliseconds: Mapping[str, float]
-    refused: Mapping[str, str]
-
-    @property
-    def words(self) -> str:
-        others = [f"{name} {taken:.1f} ms" for name, taken in self.milliseconds.items() if name != self.name]
-        why = f", the fastest measured here: {self.milliseconds[self.name]:.1f} ms a window"
-        return f"{self.name}{why}{'; ' if others else ''}{', '.join(others)}"
-
-
 class Ways:
     """The ways of one network; made ready in the background, measured on the first image.
 
@@ -58,15 +37,24 @@ class Ways:
         plain: the way that is always there.
         module: makes a copy of the folded network, on the CPU.
         probe: makes an input, (1, C, H, W).
+        network: its digest, under which the choice is kept in ``choices``.
     """
 
-    def __init__(self, plain: Way, module: Callable[[], nn.Module], probe: Callable[[], Tensor]) -> None:
+    def __init__(
+        self,
+        plain: Way,
+        module: Callable[[], nn.Module],
+        probe: Callable[[], Tensor],
+        network: str = "",
+        choices: Choices | None = None,
+    ) -> None:
         self._ways: dict[str, Way] = {PLAIN: plain}
         self._module, self._probe = module, probe
         self._refused: dict[str, str] = {}
         self._ready = threading.Thread(target=self._make, name="sightline-prepare", daemon=True)
         self._started = False
         self._lock = threading.Lock()
+        self._network, self._choices = network, choices or Choices(None)
         self.choice: Choice | None = None
 
     def start(self) -> None:
@@ -88,21 +76,30 @@ class Ways:
             ctx.check()
             self._ready.join(0.05)
         with self._lock:
-            if self.choice is None:
+            if self.choice is None or self.choice.name not in self._ways:  # the one kept can no longer be made
                 self.choice = self._measure(image, fill, boxes[:: max(1, len(boxes) // (2 * BATCH))][: 2 * BATCH], ctx)
+                self._choices.put(self._network, self.choice)
             return self._ways[self.choice.name], _TOGETHER.get(self.choice.name, BATCH)
 
     def _make(self) -> None:
+        self.choice = self._choices.get(self._network)
+        if self.choice is not None and self.choice.name == PLAIN:
+            return
         module, probe = self._module(), self._probe()
         makers: dict[str, Callable[[], Way]] = {
             REGIONS: lambda: _by_regions(Regions.trace(module, probe)),
             OPENVINO: lambda: _compiled(openvino.compile(module, probe)),
         }
         for name, make in makers.items():
+            if self.choice is not None and name != self.choice.name:
+                continue
             try:
                 self._ways[name] = make()
             except SightlineError as error:
                 self._refused[name] = str(error)
+            except Exception as error:  # of libraries at work on any network whatever; plain calls are always there
+                log.warning("A network could not be made ready for %s.", name, exc_info=error)
+                self._refused[name] = f"It failed ({type(error).__name__})."
 
     def _measure(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Choice:
         """Two rounds, the first to warm up; a way whose logits differ is left out."""

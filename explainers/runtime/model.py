@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from explainers.layers import candidate_layers
 from explainers.passes import BATCH, Boxes, LayerPass, Passes, cut_at, cutting, gradients, with_hidden
+from explainers.runtime.choices import Choice, Choices
 from explainers.runtime.folding import fold
-from explainers.runtime.hidden import Choice, Ways
+from explainers.runtime.hidden import Ways
 from explainers.runtime.memory import batch_for, bytes_kept, in_batches
 from explainers.runtime.scoring import Scorer, compiled_scorer
 from explainers.targets import checked
@@ -35,7 +36,7 @@ class PreparedModel:
     Safe to use from any thread.
     """
 
-    def __init__(self, handle: ModelHandle) -> None:
+    def __init__(self, handle: ModelHandle, choices: Choices | None = None) -> None:
         self.exact = handle
         self.card = handle.card
         self._folded = handle.clone(lambda module: fold(module, self.probe).module)
@@ -45,7 +46,8 @@ class PreparedModel:
             self._kept = bytes_kept(module, self.probe)
             self._seconds = _timed(module, self.probe)
         self._scorer: Scorer | None = None
-        self._ways = Ways(self._plain, self._folded.copied, lambda: self.probe)
+        network = f"{self.card.weights.sha256} {self.card.input_digest}"
+        self._ways = Ways(self._plain, self._folded.copied, lambda: self.probe, network, choices)
 
     @cached_property
     def probe(self) -> Tensor:

@@ -74,7 +74,7 @@ def _walk(folder: Path, limits: Limits) -> list[Member]:
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(names)):
-            if _is_clutter(str(path.relative_to(folder))) or path.is_symlink() or not path.is_file():
+            if is_clutter(str(path.relative_to(folder))) or path.is_symlink() or not path.is_file():
                 continue
             total += path.stat().st_size
             members.append(Member(path.relative_to(folder).as_posix(), partial(_open_path, path)))
@@ -96,7 +96,7 @@ def _open_zip(open_archive: Callable[[], BinaryIO], limits: Limits) -> Found:
         stream = open_archive()
         archive = zipfile.ZipFile(stream)
         weakref.finalize(archive, stream.close)  # stays open as long as a member refers to the archive
-        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_clutter(entry.filename)]
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not is_clutter(entry.filename)]
     total = sum(entry.file_size for entry in entries)
     packed = max(1, sum(entry.compress_size for entry in entries))
     if len(entries) > limits.members or total > limits.total_bytes:
@@ -139,7 +139,7 @@ def _gunzipped(member: Member) -> Member:
     return Member(member.name, lambda: cast(BinaryIO, gzip.GzipFile(fileobj=member.open())))
 
 
-def _is_clutter(path: str) -> bool:
+def is_clutter(path: str) -> bool:
     """Files that operating systems and DICOM discs add, which hold no picture."""
     parts = path.replace("\\", "/").split("/")
     return "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1].lower() in _CLUTTER

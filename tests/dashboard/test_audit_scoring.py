@@ -12,7 +12,7 @@ from PIL import Image as Picture
 
 from dashboard.audit.reading import zoo_table
 from dashboard.audit_scoring import ScoringRuns, score_folder
-from dashboard.batch import BATCH
+from dashboard.folder_runs.runs import BATCH
 from dashboard.settings import ZOO
 from models.card import read_card
 from models.errors import Cancelled, DataError

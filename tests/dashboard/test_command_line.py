@@ -101,12 +101,9 @@ def test_predict_writes_one_row_an_image(make_model: MakeModel, folder: Path, tm
         (alone,) = handle.predict([read_case(folder / row.image).image])
         np.testing.assert_allclose([row.score_Alpha, row.score_Beta, row.score_Gamma], alone.probabilities, atol=1e-5)
     assert list(json.loads((tmp_path / "scores.manifest.json").read_text())["skipped"]) == ["broken.png"]
-    assert json.loads(result.stdout.strip().splitlines()[-1]) == {
-        "images": 3,
-        "skipped": 1,
-        "warned": 3,
-        "scores": str(out),
-    }
+    said = json.loads(result.stdout.strip().splitlines()[-1])
+    assert said.pop("images_per_second") > 0
+    assert said == {"images": 3, "skipped": 1, "warned": 3, "scores": str(out)}
 
 
 def test_equal_names_in_two_folders_stay_apart(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:
@@ -260,3 +257,16 @@ def test_a_note_that_is_true_of_many_images_is_written_once(make_model: MakeMode
     assert result.output.count("does not say what made it") == 1
     assert "0.png, 1.png, 2.png and 3 more" in result.output
     assert len(json.loads((tmp_path / "s.manifest.json").read_text())["warnings"]) == 6
+
+
+def test_progress_away_from_a_terminal_is_a_line_now_and_then(
+    make_model: MakeModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.__main__.SECONDS", 0.0)
+    command = ["predict", str(folder), "--model", str(make_model()), "--out", str(tmp_path / "s.csv")]
+    result = run(app, command)
+    assert "scoring: 4 of 4, " in result.stderr
+    assert "a second, 0:00:00 left" in result.stderr
+    again = run(app, command)
+    assert "scoring: 3 of 4, 0.0 a second" in again.stderr
+    assert json.loads(again.stdout)["images"] == 3

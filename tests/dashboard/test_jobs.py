@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -14,14 +17,16 @@ import numpy as np
 import pytest
 
 import dashboard.jobs.runner as runner_module
+import dashboard.jobs.store as store_module
 from dashboard.jobs.desk import Answer, Desk
 from dashboard.jobs.runner import Job, JobRunner
 from dashboard.jobs.store import ResultStore
 from dashboard.serving.local import LocalEngine
 from dashboard.serving.types import ExplainRequest, Explanation
+from explainers.types import Attribution
 from models.context import RunContext
 from models.errors import ExplainError, ModelError
-from models.types import Image, Modality
+from models.types import Image, Modality, Target
 
 MakeModel = Callable[..., Path]
 
@@ -272,6 +277,101 @@ def test_the_store_forgets_the_oldest_first(desk: Desk, tmp_path: Path) -> None:
     for name in "abc":
         store.put(name * 64, explanation)
     assert all(store.get(name * 64) is not None for name in "abc")
+
+
+def made_map(shade: int, shape: tuple[int, ...] = (1, 64, 64)) -> Explanation:
+    attribution = Attribution("m", "M", Target("Mass", 0), np.full(shape, shade, np.float32), True, "logit", {}, 0, 0.1)
+    return Explanation(attribution, np.eye(3), (64, 64), {"shade": str(shade)})
+
+
+def test_another_result_under_the_name_is_not_taken_for_it(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "results")
+    store.put("a" * 64, made_map(1))
+    files = {key: tmp_path / "results" / f"{key * 64}.npz" for key in "abcd"}
+    files["b"].write_bytes(files["a"].read_bytes())
+    np.savez(files["c"], values=np.zeros(3))
+    files["d"].mkdir()
+    assert [store.get(key * 64) is None for key in "abcd"] == [False, True, True, True]
+    assert not files["b"].exists()
+    store.put("b" * 64, made_map(2))
+    found = store.get("b" * 64)
+    assert found is not None
+    assert found.attribution.values.max() == 2
+
+
+def test_what_was_used_last_stays(tmp_path: Path) -> None:
+    store, megabyte = ResultStore(tmp_path / "results", limit_mb=3), (1, 256, 900)
+    for place, key in enumerate("abc"):
+        store.put(key * 64, made_map(1, megabyte))
+        os.utime(tmp_path / "results" / f"{key * 64}.npz", (place, place))
+    assert store.get("a" * 64) is not None
+    store.put("d" * 64, made_map(1, megabyte))
+    assert [store.get(key * 64) is not None for key in "abcd"] == [True, False, True, True]
+
+
+def test_the_folder_is_not_looked_through_at_each_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    own = store_module._stats
+    monkeypatch.setattr(store_module, "_stats", lambda *where: looks.append(where[1]) or own(*where))
+    store, other = (ResultStore(tmp_path / "results", limit_mb=2) for _ in range(2))
+    looks.clear()
+    for number in range(store_module.PUTS + 1):
+        other.put(f"{number:064d}", made_map(1))
+    assert looks == [".npz"] * 2
+    store.put("a" * 64, made_map(1, (1, 512, 800)))  # what the other has put is counted
+    assert sum(path.stat().st_size for path in (tmp_path / "results").iterdir()) <= 2 * 2**20
+
+
+def test_a_draft_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    ResultStore(tmp_path / "results")
+    new, old = tmp_path / "results" / "a.tmp", tmp_path / "results" / "b.tmp"
+    for path in (new, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    ResultStore(tmp_path / "results")
+    assert new.exists()
+    assert not old.exists()
+
+
+SHARING = """
+import sys
+from pathlib import Path
+import numpy as np
+from dashboard.jobs.store import ResultStore
+from tests.dashboard.test_jobs import made_map
+store, own = ResultStore(Path(sys.argv[1]), limit_mb=1), np.random.default_rng(int(sys.argv[2]))
+found = 0
+for turn in range(400):
+    shade = int(own.integers(8))
+    key = f"{shade:064d}"
+    if own.random() < 0.5:
+        store.put(key, made_map(shade, (1, 160, 300)))
+    else:
+        kept = store.get(key)
+        if kept is not None:
+            assert (kept.attribution.values == shade).all() and kept.provenance["shade"] == str(shade)
+            found += 1
+assert found > 20, found
+"""
+
+
+def test_processes_share_a_store(tmp_path: Path) -> None:
+    """Three put, get and trim the same eight results, of which five fit in."""
+    folder = tmp_path / "results"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARING, str(folder), str(seed)], env=environment, stderr=subprocess.PIPE
+        )
+        for seed in range(3)
+    ]
+    for process in running:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+    store = ResultStore(folder, limit_mb=1)
+    assert all(store.get(path.stem) is not None for path in folder.iterdir())
+    store.put("a" * 64, made_map(1))
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 2**20
 
 
 def test_a_model_that_cannot_be_loaded_says_so_each_time_and_stops_no_other(make_model: MakeModel) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dashboard.batch import predict_path
+from dashboard.folder_runs.runs import predict_path
 from dashboard.settings import ZOO
 from models.card import read_card
 from models.registry import discover

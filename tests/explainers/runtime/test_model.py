@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 
 from explainers import EXPLAINERS, get
 from explainers.passes import Passes
-from explainers.runtime import memory
-from explainers.runtime.hidden import PLAIN, Ways
+from explainers.runtime import memory, openvino
+from explainers.runtime.choices import Choices
+from explainers.runtime.hidden import OPENVINO, PLAIN, REGIONS, Ways
 from explainers.runtime.model import PreparedModel
+from explainers.runtime.regions import Regions
 from explainers.types import Attribution
 from models.card import read_card
 from models.context import RunContext
@@ -263,3 +266,42 @@ def test_the_forecast_comes_near_what_it_takes(model: PreparedModel) -> None:
     taken = time.perf_counter() - began
     assert taken / 4 < expected < 4 * taken
     assert model.forecast(spec, spec.resolve({"samples": 400})) > model.forecast(spec, spec.resolve({"samples": 100}))
+
+
+def test_the_way_is_measured_once_and_kept(make_model: MakeModel, tmp_path: Path) -> None:
+    handle = ModelHandle.load(read_card(make_model()))
+    first = PreparedModel(handle, Choices(tmp_path / "choices"))
+    prepared = handle.prepare(film())
+    (found,), _ = run(first, "occlusion", prepared, TARGETS[:1])
+    first.close()
+    (file,) = (tmp_path / "choices").iterdir()
+    assert first.choice is not None
+    assert len(first.choice.milliseconds) >= 2  # torch and the changed regions at least
+    again = PreparedModel(handle, Choices(tmp_path / "choices"))
+    (same,), _ = run(again, "occlusion", prepared, TARGETS[:1])
+    again.close()
+    assert again.choice == first.choice
+    assert set(again._ways._ways) == {PLAIN, first.choice.name}  # nothing else was made ready
+    assert same.values.tobytes() == found.values.tobytes()
+    file.write_text("{")
+    third = PreparedModel(handle, Choices(tmp_path / "choices"))
+    run(third, "occlusion", prepared, TARGETS[:1])
+    third.close()
+    assert third.choice is not None
+    assert json.loads(file.read_text())["name"] == third.choice.name
+
+
+def test_a_network_that_nothing_can_make_ready_is_called_plainly(
+    model: PreparedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a library's fault")
+
+    monkeypatch.setattr(Regions, "trace", fail)
+    monkeypatch.setattr(openvino, "compile", fail)
+    prepared = model.exact.prepare(film())
+    (found,), _ = run(model, "occlusion", prepared, TARGETS[:1])
+    assert model.choice is not None
+    assert model.choice.name == PLAIN
+    assert model.choice.refused == {REGIONS: "It failed (RuntimeError).", OPENVINO: "It failed (RuntimeError)."}
+    assert_close_to_range(found.values, plainly(model, "occlusion", prepared, TARGETS[:1])[0].values, 1e-4)

@@ -1,0 +1,181 @@
+"""Images decoded ahead of the network, in worker processes, in order and no more of them than a bound."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import asdict
+from typing import BinaryIO, cast
+
+from dashboard.folder_runs.planes import Item, Unit, Wish, decode, receive
+from dashboard.settings import ROOT
+from models.errors import SightlineError, Unavailable
+from models.io import Failure
+
+HANDFUL = 64  # units; starting a process takes as long as decoding so many
+AHEAD = 32  # units decoded before they are needed, if nobody says how many
+EACH = 2  # images of one unit (a zip) that wait
+Outbox = queue.Queue[Item | SightlineError | None]
+_COMMAND = (sys.executable, "-m", "dashboard.folder_runs.planes")
+
+
+def default_workers(units: int) -> int:
+    """Processes to decode with: none for a handful of files, else all cores but one."""
+    if units < HANDFUL:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
+def decoded(
+    units: Iterable[Unit], wish: Wish, workers: int, ahead: int = AHEAD
+) -> Generator[tuple[Unit, Item | None], None, None]:
+    """The items of each unit in order, each unit closed by None.
+
+    A file that its worker dies of is a failure like any other.
+
+    Args:
+        workers: processes; 0 decodes in this one.
+        ahead: units held at most, and with zips among them ``EACH`` further images a worker.
+
+    Raises:
+        Unavailable: processes cannot be started here.
+    """
+    if workers == 0:
+        for unit in units:
+            for item in decode(unit, wish):
+                yield unit, item
+            yield unit, None
+        return
+    pool = _Pool(wish, workers)
+    waiting: deque[tuple[Unit, Outbox]] = deque()
+    try:
+        for unit in units:
+            waiting.append((unit, pool.ask(unit)))
+            if len(waiting) >= ahead:
+                yield from _emptied(*waiting.popleft())
+        while waiting:
+            yield from _emptied(*waiting.popleft())
+    finally:
+        pool.close()
+
+
+def _emptied(unit: Unit, outbox: Outbox) -> Iterator[tuple[Unit, Item | None]]:
+    while True:
+        item = outbox.get()
+        if isinstance(item, SightlineError):
+            raise item
+        yield unit, item
+        if item is None:
+            return
+
+
+class _Worker:
+    """One process. Raises EOFError when it is gone."""
+
+    def __init__(self, wish: Wish) -> None:
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # One thread each: the network has the other cores.
+        few = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(paths)}
+        self._process = subprocess.Popen(  # noqa: S603 (a fixed command)
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **few},
+            start_new_session=True,  # Ctrl-C is for the process that asks
+        )
+        self._input, self._output = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        try:
+            self._say(asdict(wish))
+            receive(self._output)
+        except EOFError:
+            self.stop()
+            raise
+
+    def ask(self, unit: Unit) -> Iterator[Item]:
+        self._say(asdict(unit))
+        while (item := receive(self._output)) is not None:
+            yield item
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._input, self._output):
+            try:
+                stream.close()
+            except OSError:  # what was left to send has nowhere to go
+                continue
+
+    def _say(self, facts: dict[str, object]) -> None:
+        try:
+            self._input.write(json.dumps(facts).encode() + b"\n")
+            self._input.flush()
+        except OSError:
+            raise EOFError from None
+
+
+class _Pool:
+    """Threads that each keep one process busy."""
+
+    def __init__(self, wish: Wish, workers: int) -> None:
+        self._wish = wish
+        self._jobs: queue.Queue[tuple[Unit, Outbox] | None] = queue.Queue()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"sightline-decoding-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, unit: Unit) -> Outbox:
+        outbox: Outbox = queue.Queue(EACH)
+        self._jobs.put((unit, outbox))
+        return outbox
+
+    def close(self) -> None:
+        self._closed.set()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        worker: _Worker | None = None
+        try:
+            while (job := self._jobs.get()) is not None and not self._closed.is_set():
+                unit, outbox = job
+                try:
+                    worker = worker or _Worker(self._wish)
+                except (EOFError, OSError):
+                    reason = "The processes that decode images cannot be started here; decode with --workers 0."
+                    self._put(outbox, Unavailable(reason))
+                    continue
+                try:
+                    for item in worker.ask(unit):
+                        self._put(outbox, item)
+                except EOFError:
+                    worker.stop()
+                    worker = None
+                    message = "The file made its decoder stop; export it again, or leave it out."
+                    self._put(outbox, Failure(unit.name, message))
+                self._put(outbox, None)
+        finally:
+            if worker is not None:
+                worker.stop()
+
+    def _put(self, outbox: Outbox, item: Item | SightlineError | None) -> None:
+        """Wait for room; once the run is over nobody makes any."""
+        while not self._closed.is_set():
+            try:
+                outbox.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
