@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 
 from explainers import methods
 from explainers.registry import EXPLAINERS
@@ -20,13 +19,8 @@ def get(explainer_id: str) -> Explainer:
 
 
 def warm_up() -> None:
-    """Load the libraries that models and methods load late; takes seconds, so call it in the background.
-
-    In this order: two threads that enter one package by different doors can find it half made.
-    """
+    """Load what models load late; takes seconds, so call it in the background."""
     importlib.import_module("models.architectures")
-    if importlib.util.find_spec("pytorch_grad_cam") is not None:
-        importlib.import_module("pytorch_grad_cam")
 
 
 __all__ = ["EXPLAINERS", "get", "warm_up"]

@@ -111,7 +111,7 @@ def manifest_entry(explanation: Explanation, case: Case, slice_index: int) -> di
 
 def manifest_bytes(entries: Sequence[dict[str, Any]], **head: Any) -> bytes:
     """Manifest JSON of several explanations."""
-    versions = {name: version(name) for name in ("torch", "timm", "grad-cam", "numpy")}
+    versions = {name: version(name) for name in ("torch", "timm", "numpy")}
     return (json.dumps({**head, "versions": versions, "maps": list(entries)}, indent=2) + "\n").encode()
 
 

@@ -191,6 +191,5 @@ class LocalEngine:
             "image sha256": image_digest(request.image, card.input.spec),
             "device": self._device,
             "torch": version("torch"),
-            "grad-cam": version("grad-cam"),
             "python": platform.python_version(),
         }

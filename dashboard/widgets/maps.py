@@ -70,8 +70,10 @@ def pane(pane_id: str, method: str, answer: Answer, title: str = "", slices: int
     if error is not None:
         settled = attribution.facts.get("converged", "yes") == "yes"
         weak = abs(error) > COMPLETENESS_LIMIT or not settled
-        said = "" if settled else f"not settled: {attribution.facts['change at the last doubling']} change · "
-        note = f"{said}completeness error {abs(error):.1%}{', raise the points' if weak else ''} · {note}"
+        change = attribution.facts.get("change at the last doubling", "")
+        said = "" if settled else f"not settled ({change} change), raise points · "
+        advice = ", raise points" if weak and settled else ""
+        note = f"{said}completeness error {abs(error):.1%}{advice} · {note}"
         tone = "warn" if weak else "plain"
     elif not attribution.values.any():
         note, tone = f"{note} · the map is zero everywhere", "warn"
@@ -87,7 +89,7 @@ def _unfinished(pane_id: str, heading: str, answer: Answer) -> Pane:
             status, ""
         )
         if status == "running":
-            message += f", about {duration((1 - answer.progress) * answer.expected_s)} left ·"
+            message += f", {duration((1 - answer.progress) * answer.expected_s)} left,"
     if partial is None:
         return Pane(pane_id, heading, status=status, progress=answer.progress, message=message)
     facts = partial.attribution.facts

@@ -1,16 +1,9 @@
-"""What the class activation maps share: the target layer's activations and gradients, and the projection.
-
-pytorch-grad-cam supplies the formulas of Grad-CAM, Grad-CAM++ and LayerCAM, called on arrays that are captured
-here, because its own run rectifies and rescales every map to [0, 1], keeps a view of the activation that a later
-in-place ReLU overwrites, fills the parameters' gradients and sends each gradient down to the input.
-"""
+"""What the class activation maps share: the target layer's activations and gradients, and the projection."""
 
 from __future__ import annotations
 
-import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,20 +31,12 @@ def forward_count(params: Mapping[str, ParamValue], input_shape: tuple[int, int]
 
 
 class CamExplainer(ABC):
-    """A class activation map.
-
-    Attributes:
-        spec: of the method.
-        library: the class of pytorch-grad-cam that gives the formula, or "" for none.
-    """
+    """A class activation map; subclasses give ``spec`` and the formula."""
 
     spec: ExplainerSpec
-    library: str = ""
 
     def supports(self, module: nn.Module, layer: str) -> Support:
-        """The network must have the layer, and the library must be installed."""
-        if self.library and importlib.util.find_spec("pytorch_grad_cam") is None:
-            return Support(False, f"{self.spec.title} needs a library; install it with: pip install grad-cam.")
+        """The network must have the layer."""
         if not layer:
             return Support(False, f"{self.spec.title} needs a target layer, and none is known for this network.")
         if find_layer(module, layer) is None:
@@ -59,15 +44,11 @@ class CamExplainer(ABC):
         return Support(True)
 
     @abstractmethod
-    def weigh(self, formula: Any, activations: Array, gradients: Array) -> NDArray[Any]:
-        """The method's map.
+    def weigh(self, activations: Array, gradients: Array) -> Array:
+        """The method's map, (1, h, w), not rectified and not scaled.
 
         Args:
-            formula: the library's object for this network, or None.
             activations, gradients: (1, C, h, w) float64, the layer's output and d score / d output.
-
-        Returns:
-            (1, h, w), not rectified and not scaled.
         """
 
     def explain(
@@ -84,7 +65,6 @@ class CamExplainer(ABC):
         support = self.supports(passes.module, name)
         if not support.ok:
             raise ExplainError(support.reason)
-        formula = _formula(self.library, passes.module) if self.library else None
         captured = passes.layer(name, prepared.tensor, self.spec.needs_gradient)
         reshape = reshape_for(passes.module, name, tuple(captured.output.shape))
         if reshape is None:
@@ -103,7 +83,7 @@ class CamExplainer(ABC):
             gradient = (
                 _gradient(total, captured, name) if self.spec.needs_gradient else torch.zeros_like(captured.output)
             )
-            native = to_array(torch.from_numpy(self.weigh(formula, maps(captured.output), maps(gradient))[0]))
+            native = to_array(torch.from_numpy(self.weigh(maps(captured.output), maps(gradient))[0]))
             values = layer_to_input(native, prepared.grid_shape)[None]
             result = Result(values, native, facts={"score": f"{total.item():.4g}"})
             results.append(made.attribution(target, result))
@@ -122,10 +102,3 @@ def _gradient(total: Tensor, captured: LayerPass, name: str) -> Tensor:
     if found[0] is None:
         raise ExplainError(f"The score does not depend on layer {name!r}; choose one on the way to the classes.")
     return found[0]
-
-
-def _formula(name: str, module: nn.Module) -> Any:
-    """The library's object, given no layers of its own, so that it sets no hook."""
-    import pytorch_grad_cam  # takes seconds to import, so not before a map is asked for
-
-    return getattr(pytorch_grad_cam, name)(module, [])

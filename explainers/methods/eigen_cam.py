@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from explainers.methods._cam import LAYER, Array, CamExplainer, forward_count
 from explainers.registry import EXPLAINERS
@@ -17,9 +14,8 @@ class EigenCam(CamExplainer):
 
     Differs: channels are centred over the map first, as pytorch-grad-cam does, so that the component describes
     differences within the image. A singular vector has no sign of its own: the map is turned so that it rises
-    with the strength of the activation (covariance with the norm over channels not negative). The thin
-    decomposition is computed here, because the library's full one grows with the square of the number of cells
-    (600 MB at 112 x 112).
+    with the strength of the activation (covariance with the norm over channels not negative). By a thin
+    decomposition: a full one grows with the square of the number of cells (600 MB at 112 x 112).
     """
 
     spec = ExplainerSpec(
@@ -38,7 +34,7 @@ class EigenCam(CamExplainer):
         order=13,
     )
 
-    def weigh(self, formula: Any, activations: Array, gradients: Array) -> NDArray[Any]:
+    def weigh(self, activations: Array, gradients: Array) -> Array:
         cells = activations[0].reshape(activations.shape[1], -1).T
         centred = cells - cells.mean(axis=0)
         component = np.linalg.svd(centred, full_matrices=False)[2][0]

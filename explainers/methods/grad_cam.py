@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from explainers.methods._cam import LAYER, Array, CamExplainer, forward_count
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec
@@ -17,7 +13,6 @@ class GradCam(CamExplainer):
     Differs: the ReLU of eq. 2 is left to the reader, so the map is signed; negative cells speak against the class.
     """
 
-    library = "GradCAM"
     spec = ExplainerSpec(
         id="grad-cam",
         title="Grad-CAM",
@@ -33,8 +28,8 @@ class GradCam(CamExplainer):
         order=10,
     )
 
-    def weigh(self, formula: Any, activations: Array, gradients: Array) -> NDArray[Any]:
-        return formula.get_cam_image(None, None, None, activations, gradients)
+    def weigh(self, activations: Array, gradients: Array) -> Array:
+        return (gradients.mean(axis=(2, 3), keepdims=True) * activations).sum(axis=1)
 
 
 EXPLAINERS.register(GradCam.spec.id, GradCam())

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from explainers.methods._cam import LAYER, Array, CamExplainer, forward_count
 from explainers.registry import EXPLAINERS
 from explainers.types import ExplainerSpec
-
-_SCALE = 1e3  # largest gradient handed to the library, far above its epsilon of 1e-6 under the squares
 
 
 class GradCamPlusPlus(CamExplainer):
@@ -20,11 +15,9 @@ class GradCamPlusPlus(CamExplainer):
     The ReLU on the gradient is the method's own and stays. Differs: the outer ReLU is left to the reader; the
     factor exp(score), which multiplies the whole map, is left out; a map whose activations add up to less than
     zero counts as zero in alpha, which the paper's rectified activations cannot do and where alpha has a pole.
-    The library adds 1e-6 to alpha's denominator, as large as the squared gradients of many networks: gradients
-    are scaled up, and activations down, before it is asked, which leaves the formula's value as it is.
+    Computed as alpha relu(g) = relu(g) / (2 + relu(g) sum A_k), which needs nothing against division by zero.
     """
 
-    library = "GradCAMPlusPlus"
     spec = ExplainerSpec(
         id="grad-cam-plus-plus",
         title="Grad-CAM++",
@@ -40,12 +33,11 @@ class GradCamPlusPlus(CamExplainer):
         order=11,
     )
 
-    def weigh(self, formula: Any, activations: Array, gradients: Array) -> NDArray[Any]:
-        scale = _SCALE / (np.abs(gradients).max() or 1.0)
-        spatial = tuple(range(2, activations.ndim))
-        sums = np.maximum(activations.sum(axis=spatial, keepdims=True), 0.0)
-        weights = formula.get_cam_weights(None, None, None, sums / scale, gradients * scale) / scale
-        return (weights.reshape(sums.shape) * activations).sum(axis=1)
+    def weigh(self, activations: Array, gradients: Array) -> Array:
+        sums = np.maximum(activations.sum(axis=(2, 3), keepdims=True), 0.0)
+        positive = np.maximum(gradients, 0.0)
+        weights = (positive / (2 + positive * sums)).sum(axis=(2, 3), keepdims=True)
+        return (weights * activations).sum(axis=1)
 
 
 EXPLAINERS.register(GradCamPlusPlus.spec.id, GradCamPlusPlus())

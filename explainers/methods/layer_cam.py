@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
+import numpy as np
 
 from explainers.methods._cam import LAYER, Array, CamExplainer, forward_count
 from explainers.registry import EXPLAINERS
@@ -18,7 +16,6 @@ class LayerCam(CamExplainer):
     changes nothing where activations are not negative, and elsewhere the map is signed.
     """
 
-    library = "LayerCAM"
     spec = ExplainerSpec(
         id="layer-cam",
         title="LayerCAM",
@@ -34,8 +31,8 @@ class LayerCam(CamExplainer):
         order=12,
     )
 
-    def weigh(self, formula: Any, activations: Array, gradients: Array) -> NDArray[Any]:
-        return formula.get_cam_image(None, None, None, activations, gradients, False)
+    def weigh(self, activations: Array, gradients: Array) -> Array:
+        return (np.maximum(gradients, 0.0) * activations).sum(axis=1)
 
 
 EXPLAINERS.register(LayerCam.spec.id, LayerCam())
