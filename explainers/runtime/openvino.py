@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from explainers.types import Support
 from models.errors import ExplainError, Unavailable
 
-Precision = Literal["f32", "bf16"]
-TOLERANCE = 1e-5  # of the largest logit, or of one logit unit if that is more; in f32
+TOLERANCE = 1e-5  # of the largest logit, or of one logit unit if that is more
 BATCH = 8  # more at once is no faster and takes more memory
 POLL_MS = 20
 _tracing = threading.Lock()  # torch keeps a trace's state, and Python its warning filters, in globals
@@ -33,12 +32,10 @@ class Compiled:
     Calls from several threads run one after another.
 
     Attributes:
-        precision: of the arithmetic; inputs and logits are float32.
         error: largest difference of a logit from torch's, relative to the largest logit of the check, or to 1.
     """
 
-    def __init__(self, request: Any, shape: tuple[int, ...], precision: Precision) -> None:
-        self.precision = precision
+    def __init__(self, request: Any, shape: tuple[int, ...]) -> None:
         self.error = float("nan")
         self._request = request
         self._shape = shape
@@ -90,18 +87,12 @@ def available() -> Support:
     return Support(True) if "CPU" in devices else Support(False, "OpenVINO cannot use this machine's processor.")
 
 
-def native_bf16() -> bool:
-    """Whether the CPU computes in bfloat16 itself; otherwise asking for it gains nothing. Raises Unavailable."""
-    return "BF16" in _library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def compile(module: nn.Module, probe: Tensor, precision: Precision = "f32", threads: int | None = None) -> Compiled:
+def compile(module: nn.Module, probe: Tensor, threads: int | None = None) -> Compiled:
     """The network for this CPU, checked against torch on the probe and on noise.
 
     Args:
         module: in eval mode, on the CPU; not the folded one (OpenVINO folds by itself). Stays as it is.
         probe: (n, C, H, W) float32, inputs like those to come.
-        precision: bf16 is not checked against a bound: read ``error``.
         threads: torch's number of threads where it is not given.
 
     Raises:
@@ -117,7 +108,7 @@ def compile(module: nn.Module, probe: Tensor, precision: Precision = "f32", thre
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # other work shares the cores
-        "INFERENCE_PRECISION_HINT": precision,  # its own choice is bf16 wherever the CPU has it
+        "INFERENCE_PRECISION_HINT": "f32",  # its own choice is bf16 wherever the CPU has it
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
     try:
@@ -126,10 +117,10 @@ def compile(module: nn.Module, probe: Tensor, precision: Precision = "f32", thre
         request = library.Core().compile_model(model, "CPU", settings).create_infer_request()
     except Exception as error:  # tracing and conversion raise anything on a network that they cannot take
         raise ExplainError(f"OpenVINO cannot convert this network: {_reason(error)}.") from None
-    compiled = Compiled(request, tuple(probe.shape[1:]), precision)
+    compiled = Compiled(request, tuple(probe.shape[1:]))
     found = compiled(inputs, lambda: None)
     compiled.error = float((found - expected).abs().max() / expected.abs().max().clamp(min=1.0))
-    if not compiled.error < (TOLERANCE if precision == "f32" else float("inf")):  # also where it is not a number
+    if not compiled.error < TOLERANCE:  # also where it is not a number
         raise ExplainError(
             f"OpenVINO's logits of this network differ from PyTorch's by {compiled.error:.1e} of the largest: "
             "run it with PyTorch."
