@@ -7,7 +7,7 @@ PORT ?= 8501
 export PYTHONPATH := .
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 
-.PHONY: help run test check screenshots clean
+.PHONY: help run test check bench screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,9 @@ check: $(VENV)/.dev ## lint, types, layers, dependencies
 	$(BIN)/mypy models explainers sample_data dashboard app.py
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
+
+bench: $(VENV)/.dev ## measure explanations against the libraries (QUICK=1: under 3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.explain $(if $(QUICK),--quick,--write)
 
 screenshots: $(VENV)/.browser ## make the README's pictures anew
 	$(BIN)/python docs/screenshots.py

@@ -29,9 +29,9 @@ from models.types import Target
 NAMES = (
     *("densenet121", "resnet50", "tf_efficientnet_lite0", "convnext_tiny", "regnety_004", "mobilenetv3_small_100"),
     *("vgg11_bn", "inception_v3", "densenet169", "resnext50_32x4d", "efficientnet_b0", "seresnet50"),
-    *("vit_tiny_patch16_224", "mixer_s32_224"),
+    *("vit_tiny_patch16_224", "poolformer_s12"),
 )
-FIXED = ("vit_tiny_patch16_224", "mixer_s32_224")  # of size
+FIXED = ("vit_tiny_patch16_224",)  # of size
 # Size, window, stride, fill, class.
 SETTINGS = (((224, 224), 96, 64, "mean", 0), ((224, 224), 50, 43, "blurred", 3), ((320, 256), 100, 75, "black", 1))
 BLACK = -1.7

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,17 +25,33 @@ BATCH = 8  # inputs in one pass; on a CPU near the fastest for every method here
 Boxes = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
 class LayerPass:
-    """One forward pass, cut at a layer.
+    """One forward pass, cut at a layer; it may be shared by methods and kept for later ones.
 
-    Attributes:
-        output: what left the layer; gradients are recorded from here upwards, where asked for.
+    Args:
+        output: what left the layer, a leaf from which gradients are recorded upwards, where asked for.
         logits: (1, K), computed from ``output``.
     """
 
-    output: Tensor
-    logits: Tensor
+    def __init__(self, output: Tensor, logits: Tensor) -> None:
+        self._output, self._logits = output, logits
+
+    @property
+    def output(self) -> Tensor:
+        """The layer's output; not to be written to."""
+        return self._output.detach()
+
+    def gradient(self, target: Target) -> tuple[float, Tensor | None]:
+        """The target's score and d score / d output, of the output's shape; None where the score does not depend on it."""
+        with torch.enable_grad():
+            total = score(self._logits, target)[0]
+        if not total.requires_grad:
+            return float(total), None
+        return float(total.detach()), torch.autograd.grad(total, self._output, retain_graph=True, allow_unused=True)[0]
+
+    @property
+    def nbytes(self) -> int:
+        return self._output.untyped_storage().nbytes()
 
 
 class Passes:
@@ -82,19 +97,23 @@ class Passes:
         """Run (1, C, H, W) once, cut at the layer of that name. Raises ExplainError where it takes no part."""
         return cut_at(self.module, name, image, needs_gradient)
 
-    def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes) -> Iterator[tuple[slice, Tensor]]:
-        """Logits of the image with one box at a time showing ``fill`` instead.
+    def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes) -> Tensor:
+        """Logits (N, K) of the image with one box at a time showing ``fill`` instead.
+
+        What was answered for the same boxes together may be kept; so ask for :attr:`windows` at a time, cut out of all in
+        a way that does not depend on the target.
 
         Args:
             image, fill: (1, C, H, W).
             boxes: (N, 4) top, left, height, width in pixels; a box may reach over the edge.
-
-        Yields:
-            The range of boxes and their logits (n, K); in order, all of them once.
         """
-        for first in range(0, len(boxes), BATCH):
-            part = slice(first, min(len(boxes), first + BATCH))
-            yield part, self.logits(with_hidden(image, fill, boxes[part]))
+        parts = [boxes[first : first + BATCH] for first in range(0, len(boxes), BATCH)]
+        return torch.cat([self.logits(with_hidden(image, fill, part)) for part in parts])
+
+    @property
+    def windows(self) -> int:
+        """How many boxes to ask for at a time."""
+        return 2 * BATCH
 
     def show(self, attributions: Sequence[Attribution]) -> None:
         """Let the reader see maps that are not complete yet."""
@@ -118,7 +137,7 @@ def with_hidden(image: Tensor, fill: Tensor, boxes: Boxes) -> Tensor:
     """(n, C, H, W) copies of the image, each with its box showing ``fill``."""
     copies = image.repeat(len(boxes), 1, 1, 1)
     for number, (top, left, height, width) in enumerate(boxes):
-        place = (..., slice(top, top + height), slice(left, left + width))
+        place = (..., slice(max(0, top), max(0, top + height)), slice(max(0, left), max(0, left + width)))
         copies[number][place] = fill[0][place]
     return copies
 

@@ -156,7 +156,7 @@ class ModelHandle:
         than a small network's pass."""
         self._module.register_forward_pre_hook(lambda _, given: self._ctx.tick(len(given[0])))
         for part in self._parts:
-            stoppable(part, lambda: self._ctx.check())
+            stoppable(part, lambda: self._ctx)
 
     def _count_hooks(self) -> int:
         return sum(len(getattr(part, kind)) for part in self._parts for kind in _HOOKS)
@@ -326,16 +326,17 @@ def reads_features(module: nn.Module) -> nn.Module | None:
     return linear[-1] if linear else None
 
 
-def stoppable(part: nn.Module, check: Callable[[], None]) -> list[RemovableHandle]:
+def stoppable(part: nn.Module, context: Callable[[], RunContext]) -> list[RemovableHandle]:
     """Hooks of a layer with weights that ask, before it runs and before its gradient does, whether to go on."""
     if next(part.children(), None) is not None or next(part.parameters(), None) is None:
         return []
 
     def watch(_module: nn.Module, _given: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor) and output.requires_grad:
-            output.register_hook(lambda _: check())
+            ctx = context()  # of this pass, whoever holds the network when its gradient is asked for
+            output.register_hook(lambda _: ctx.check())
 
-    return [part.register_forward_pre_hook(lambda *_: check()), part.register_forward_hook(watch)]
+    return [part.register_forward_pre_hook(lambda *_: context().check()), part.register_forward_hook(watch)]
 
 
 def _hook_ids(part: nn.Module) -> dict[str, set[int]]:

@@ -97,6 +97,7 @@ class Desk:
         """The explanation if it is known, else its place in the work; the first ask starts it."""
         try:
             key = self.engine.key(request)
+            expected = self.engine.forecast(request.model_id, request.method, request.params)
         except SightlineError as error:
             return Answer("", "failed", message=str(error))
         job = self._runner.get(key)
@@ -110,7 +111,6 @@ class Desk:
         if job is None:
             self.engine.expect(request)
         job = self._runner.submit(key, lambda ctx: self._work(key, request, ctx), owner, priority)
-        expected = self.engine.forecast(request.model_id, request.method, request.params)
         return Answer(key, job.state, job.progress, job.message, job.result, False, job.partial, expected)
 
     def retry(self, key: str) -> None:

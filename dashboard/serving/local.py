@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+
+from torch import nn
 
 from dashboard.serving.types import (
     ExplainRequest,
@@ -31,20 +32,20 @@ from models.types import Image, Prediction, Target
 
 
 class _Loaded(PreparedModel):
-    """A prepared network, and what is known of it."""
+    """A prepared network, and what is known of it.
 
-    @cached_property
-    def inspection(self) -> Inspection:
-        with self.exact.exclusive(RunContext()) as module:
-            return inspect(module, self.probe)
+    Attributes:
+        inspection: its size and layers.
+        unsupported: methods that cannot explain this network, with the reason.
+    """
 
-    @cached_property
-    def unsupported(self) -> dict[str, str]:
-        """Methods that cannot explain this network, with the reason."""
-        layer = self.default_layer
-        with self.exact.exclusive(RunContext()) as module:
-            answers = {method.spec.id: method.supports(module, layer) for method in EXPLAINERS}
-        return {method: answer.reason for method, answer in answers.items() if not answer.ok}
+    inspection: Inspection
+    unsupported: dict[str, str]
+
+    def learn(self, module: nn.Module) -> None:
+        self.inspection = inspect(module, self.probe)
+        answers = {method.spec.id: method.supports(module, self.default_layer) for method in EXPLAINERS}
+        self.unsupported = {method: answer.reason for method, answer in answers.items() if not answer.ok}
 
 
 class LocalEngine:
@@ -71,8 +72,9 @@ class LocalEngine:
         cards, wrong = find_cards(self._folders)
         with self._lock:
             for name, card in self._cards.items():
-                if cards.get(name) != card:
-                    self._loaded.pop(name, None)
+                gone = self._loaded.pop(name, None) if cards.get(name) != card else None
+                if gone is not None:
+                    gone.close()
             self._broken.clear()
             self._cards = cards
             self._faults = {name: ModelFault(name, message) for name, message in wrong.items()}
@@ -123,6 +125,8 @@ class LocalEngine:
 
         def explanations(attributions: Sequence[Attribution]) -> tuple[Explanation, ...]:
             about = self._provenance(request, card)
+            if explainer.spec.family == "perturbation" and model.choice is not None:
+                about["windows by"] = model.choice.name
             return tuple(Explanation(one, prepared.grid_to_image, prepared.image_shape, about) for one in attributions)
 
         with model.passes(ctx, lambda partial: ctx.show(explanations(partial)[0])) as passes:
@@ -132,12 +136,13 @@ class LocalEngine:
             return explanations(explainer.explain(passes, prepared, targets, params, request.seed))
 
     def expect(self, request: ExplainRequest) -> None:
-        if EXPLAINERS.get(request.method, ExplainError).spec.family == "perturbation":
-            self._model(request.model_id).start()
+        model = self._loaded.get(request.model_id)
+        if model is not None and EXPLAINERS.get(request.method, ExplainError).spec.family == "perturbation":
+            model.start()
 
     def forecast(self, model_id: str, method: str, params: Mapping[str, ParamValue]) -> float:
-        spec = EXPLAINERS.get(method, ExplainError).spec
-        return self._model(model_id).forecast(spec, spec.resolve(params))
+        spec, model = EXPLAINERS.get(method, ExplainError).spec, self._loaded.get(model_id)
+        return 0.0 if model is None else model.forecast(spec, spec.resolve(params))
 
     def how(self, model_id: str, method: str) -> str:
         spec = EXPLAINERS.get(method, ExplainError).spec

@@ -106,7 +106,7 @@ class Engine(Protocol):
         ...
 
     def forecast(self, model_id: str, method: str, params: Mapping[str, ParamValue]) -> float:
-        """Seconds the method will take on this model, from what its passes took last; without waiting."""
+        """Seconds the method will take on this model, from what its passes took; 0 while it is not loaded. Does not wait."""
         ...
 
     def how(self, model_id: str, method: str) -> str:

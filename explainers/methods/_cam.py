@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from explainers.layers import find_layer, reshape_for
 from explainers.methods._base import Maker, Result, to_array
-from explainers.passes import LayerPass, Passes
+from explainers.passes import Passes
 from explainers.project import layer_to_input
-from explainers.targets import score
 from explainers.types import Attribution, ExplainerSpec, Param, ParamValue, Support
 from models.errors import ExplainError
 from models.preprocess import Prepared
@@ -79,26 +78,13 @@ class CamExplainer(ABC):
 
         results = []
         for target in targets:
-            total = _score(captured, target)
-            gradient = (
-                _gradient(total, captured, name) if self.spec.needs_gradient else torch.zeros_like(captured.output)
-            )
-            native = to_array(torch.from_numpy(self.weigh(maps(captured.output), maps(gradient))[0]))
+            total, gradient = captured.gradient(target)
+            if gradient is None and self.spec.needs_gradient:
+                raise ExplainError(
+                    f"The score does not depend on layer {name!r}; choose one on the way to the classes."
+                )
+            slopes = torch.zeros_like(captured.output) if gradient is None else gradient
+            native = to_array(torch.from_numpy(self.weigh(maps(captured.output), maps(slopes))[0]))
             values = layer_to_input(native, prepared.grid_shape)[None]
-            result = Result(values, native, facts={"score": f"{total.item():.4g}"})
-            results.append(made.attribution(target, result))
+            results.append(made.attribution(target, Result(values, native, facts={"score": f"{total:.4g}"})))
         return tuple(results)
-
-
-def _score(captured: LayerPass, target: Target) -> Tensor:
-    with torch.enable_grad():
-        return score(captured.logits, target)[0]
-
-
-def _gradient(total: Tensor, captured: LayerPass, name: str) -> Tensor:
-    """d score / d output, with the graph kept for the next target."""
-    wanted = [captured.output]
-    found = torch.autograd.grad(total, wanted, retain_graph=True, allow_unused=True) if total.requires_grad else (None,)
-    if found[0] is None:
-        raise ExplainError(f"The score does not depend on layer {name!r}; choose one on the way to the classes.")
-    return found[0]

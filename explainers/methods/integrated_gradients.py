@@ -24,7 +24,7 @@ _FIRST = 8  # intervals of the first refinement that may be the last
 
 
 def levels(most: int) -> list[int]:
-    """Numbers of intervals 4, 8, 16 ... with at most ``most`` points; a level's points are all in the next one."""
+    """Numbers of intervals 4, 8, 16 ... with at most ``most`` points (9 or more); a level's points are all in the next."""
     found = [4]
     while 2 * found[-1] + 1 <= most:
         found.append(2 * found[-1])
@@ -62,7 +62,7 @@ class IntegratedGradients(AnyNetwork):
                 "int",
                 65,
                 help="Points on the way from the baseline to the image; the most, where the rule stops by itself.",
-                low=2,
+                low=9,
                 high=1000,
                 step=1,
                 unit="points",
@@ -166,7 +166,7 @@ def _refined(passes: Passes, path: _Path, targets: Sequence[Target], most: int) 
             if settled or intervals == allowed[-1]:
                 facts = {
                     "points": str(intervals + 1),
-                    "change at the last doubling": "none to compare with" if np.isinf(change) else f"{change:.1%}",
+                    "change at the last doubling": f"{change:.1%}",
                     "converged": "yes" if settled else "no",
                 }
                 start, end = ends[number]

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from explainers.methods._base import AnyNetwork, Maker, Result, scores
 from explainers.methods._baselines import baseline, baseline_param
@@ -111,7 +110,8 @@ class Occlusion(AnyNetwork):
                 made.attribution(target, Result(one, facts=facts)) for target, one in zip(targets, maps, strict=True)
             )
 
-        for chosen, logits in _coarse_to_fine(passes, prepared.tensor, fill, boxes, (len(rows), len(columns)), drops):
+        for chosen in _coarse_to_fine((len(rows), len(columns)), passes.windows, boxes, drops):
+            logits = passes.hidden(prepared.tensor, fill, boxes[chosen])
             for number, hidden in enumerate(scores(logits, targets)):
                 drops[number, chosen] = whole[number][0] - np.array(hidden)
             if _due(drops[0], len(chosen)):
@@ -134,20 +134,22 @@ class Occlusion(AnyNetwork):
 
 
 def _coarse_to_fine(
-    passes: Passes, image: Tensor, fill: Tensor, boxes: Boxes, grid: tuple[int, int], drops: NDArray[np.float64]
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Indices of windows and their logits: an even tenth first, then the others, nearest the strongest drops first.
+    grid: tuple[int, int], together: int, boxes: Boxes, drops: NDArray[np.float64]
+) -> Iterator[NDArray[np.int64]]:
+    """Indices of windows, ``together`` at a time: an even tenth first, then neighbours, those near strong drops first.
 
-    ``drops`` (T, N) is read once the tenth has been answered for.
+    Which windows go together depends on the grid alone: so the answers do not depend on the target, bit for bit, and
+    can be shared. ``drops`` (T, N) is read once the tenth has been answered for.
     """
     first = _even(grid)
-    for part, logits in passes.hidden(image, fill, boxes[first]):
-        yield first[part], logits
-    rest = np.setdiff1d(np.arange(len(boxes)), first)
+    yield from _parts(first, together)
+    rest = _parts(np.setdiff1d(np.arange(len(boxes)), first), together)
     strength = np.abs(np.stack([_nearest(one, boxes) for one in drops])).max(axis=0)
-    rest = rest[np.argsort(-strength[rest], kind="stable")]
-    for part, logits in passes.hidden(image, fill, boxes[rest]):
-        yield rest[part], logits
+    yield from sorted(rest, key=lambda part: -float(strength[part].max()))
+
+
+def _parts(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [indices[first : first + size] for first in range(0, len(indices), size)]
 
 
 def _even(grid: tuple[int, int]) -> NDArray[np.int64]:

@@ -53,8 +53,9 @@ class Choices:
         if self._folder is None:
             return None
         try:
-            return Choice(**json.loads(self._path(self._folder, network).read_text()))
-        except (OSError, ValueError, TypeError):  # not there, or damaged: measured anew
+            found = Choice(**json.loads(self._path(self._folder, network).read_text()))
+            return found if found.words else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or damaged: measured anew
             return None
 
     def put(self, network: str, choice: Choice) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from explainers.passes import BATCH, Boxes, with_hidden
+from explainers.passes import Boxes, with_hidden
 from explainers.runtime import openvino
 from explainers.runtime.choices import Choice, Choices
 from explainers.runtime.regions import CleanPass, Regions
@@ -19,9 +19,9 @@ from models.context import RunContext
 from models.errors import SightlineError
 
 log = logging.getLogger(__name__)
-TOLERANCE = 1e-5  # of the largest logit, or of one logit unit if that is more
+TOLERANCE = 1e-5  # of the range of the windows' effects
+_ROUNDING = 4e-6  # of the largest logit: a few units of single precision, after hundreds of layers
 PLAIN, REGIONS, OPENVINO = "torch", "changed regions only", "OpenVINO"
-_TOGETHER = {REGIONS: 2 * BATCH}  # windows in one pass, where more than usual are faster
 
 
 class Way(Protocol):
@@ -53,13 +53,13 @@ class Ways:
         self._refused: dict[str, str] = {}
         self._ready = threading.Thread(target=self._make, name="sightline-prepare", daemon=True)
         self._started = False
-        self._lock = threading.Lock()
+        self._starting, self._measuring = threading.Lock(), threading.Lock()
         self._network, self._choices = network, choices or Choices(None)
         self.choice: Choice | None = None
 
     def start(self) -> None:
         """Begin to make the ways ready."""
-        with self._lock:
+        with self._starting:
             if not self._started:
                 self._started = True
                 self._ready.start()
@@ -69,17 +69,25 @@ class Ways:
         if self._started:
             self._ready.join()
 
-    def best(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> tuple[Way, int]:
-        """The fastest, measured once with these windows; and how many windows to ask it for at once."""
+    def best(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Way:
+        """The fastest, measured once, with these windows."""
         self.start()
         while self._ready.is_alive():
             ctx.check()
             self._ready.join(0.05)
-        with self._lock:
+        with self._measuring:
             if self.choice is None or self.choice.name not in self._ways:  # the one kept can no longer be made
-                self.choice = self._measure(image, fill, boxes[:: max(1, len(boxes) // (2 * BATCH))][: 2 * BATCH], ctx)
+                self.choice = self._measure(image, fill, boxes, ctx)
                 self._choices.put(self._network, self.choice)
-            return self._ways[self.choice.name], _TOGETHER.get(self.choice.name, BATCH)
+            chosen = self.choice.name
+            self._ways = {name: way for name, way in self._ways.items() if name in (PLAIN, chosen)}
+            return self._ways[chosen]
+
+    def rest(self) -> None:
+        """Let go of what was kept of the last image."""
+        for way in list(self._ways.values()):
+            if isinstance(way, _ByRegions):
+                way.rest()
 
     def _make(self) -> None:
         self.choice = self._choices.get(self._network)
@@ -87,8 +95,8 @@ class Ways:
             return
         module, probe = self._module(), self._probe()
         makers: dict[str, Callable[[], Way]] = {
-            REGIONS: lambda: _by_regions(Regions.trace(module, probe)),
-            OPENVINO: lambda: _compiled(openvino.compile(module, probe)),
+            REGIONS: lambda: _ByRegions(Regions.trace(module, probe)),
+            OPENVINO: lambda: _Compiled(openvino.compile(module, probe)),
         }
         for name, make in makers.items():
             if self.choice is not None and name != self.choice.name:
@@ -113,29 +121,44 @@ class Ways:
             taken[name] = (time.perf_counter() - began) * 1000 / len(boxes)
             if name == PLAIN:
                 expected = logits
-            elif not float((logits - expected).abs().max()) <= TOLERANCE * max(1.0, float(expected.abs().max())):
+            elif not _alike(logits, expected):
                 self._refused[name] = "Its scores differ from the network's."
                 del taken[name], self._ways[name]
         return Choice(min(taken, key=lambda name: taken[name]), taken, self._refused)
 
 
-def _by_regions(regions: Regions) -> Way:
-    kept: list[tuple[Tensor, CleanPass]] = []  # of the last image
+def _alike(logits: Tensor, expected: Tensor) -> bool:
+    """Within 1e-5 of the range of the windows' effects, or of what rounding in single precision leaves open."""
+    spans = expected.amax(dim=0) - expected.amin(dim=0)
+    allowed = TOLERANCE * float(spans.max()) + _ROUNDING * float(expected.abs().max())
+    return float((logits - expected).abs().max()) <= allowed
 
-    def way(image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
-        if not kept or not torch.equal(kept[0][0], image):
-            kept[:] = [(image, regions.begin(image, ctx.check))]
-        logits = kept[0][1].logits(fill, boxes, ctx.check)
+
+class _ByRegions:
+    """Recomputes what a window changes; the feature maps of the last image are kept between calls."""
+
+    def __init__(self, regions: Regions) -> None:
+        self._regions = regions
+        self._kept: tuple[Tensor, CleanPass] | None = None
+
+    def __call__(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
+        if self._kept is None or not torch.equal(self._kept[0], image):
+            self._kept = (image, self._regions.begin(image, ctx.check))
+        logits = self._kept[1].logits(fill, boxes, ctx.check)
         ctx.tick(len(boxes))
         return logits
 
-    return way
+    def rest(self) -> None:
+        self._kept = None
 
 
-def _compiled(network: openvino.Compiled) -> Way:
-    def way(image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
-        logits = network(with_hidden(image, fill, boxes), ctx.check)
+class _Compiled:
+    """Whole passes by OpenVINO."""
+
+    def __init__(self, network: openvino.Compiled) -> None:
+        self._network = network
+
+    def __call__(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
+        logits = self._network(with_hidden(image, fill, boxes), ctx.check)
         ctx.tick(len(boxes))
         return logits
-
-    return way

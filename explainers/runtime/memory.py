@@ -13,7 +13,7 @@ from explainers.passes import BATCH
 from models.errors import ExplainError
 
 T = TypeVar("T")
-LIMIT = 400 * 2**20  # bytes that one explanation may take beyond the network
+LIMIT = 400 * 2**20  # bytes of main memory that one explanation may take beyond the network
 _TEMPORARY = 1.3  # gradients on their way down, beside what is kept for them
 
 
@@ -40,11 +40,18 @@ def bytes_kept(module: nn.Module, probe: Tensor) -> int:
     return total
 
 
+def most(device: torch.device) -> int:
+    """Inputs in one pass beyond which nothing is gained: little on a CPU, whose caches hold few."""
+    return BATCH if device.type == "cpu" else 8 * BATCH
+
+
 def batch_for(bytes_per_input: int, device: torch.device) -> int:
-    """Inputs in one gradient pass: at most ``BATCH``, within ``LIMIT`` and half of the free memory, at least 1."""
+    """Inputs in one gradient pass: at most :func:`most`, within half of the free memory (and ``LIMIT`` on a CPU), at least 1."""
     free = free_bytes(device)
-    allowed = LIMIT if free is None else min(LIMIT, free // 2)
-    return int(min(BATCH, max(1, allowed // max(1, int(_TEMPORARY * bytes_per_input)))))
+    allowed = LIMIT if free is None else free // 2
+    if device.type == "cpu":
+        allowed = min(LIMIT, allowed)
+    return int(min(most(device), max(1, allowed // max(1, int(_TEMPORARY * bytes_per_input)))))
 
 
 def free_bytes(device: torch.device) -> int | None:

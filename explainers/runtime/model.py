@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +20,7 @@ from explainers.passes import BATCH, Boxes, LayerPass, Passes, cut_at, cutting, 
 from explainers.runtime.choices import Choice, Choices
 from explainers.runtime.folding import fold
 from explainers.runtime.hidden import Ways
-from explainers.runtime.memory import batch_for, bytes_kept, in_batches
+from explainers.runtime.memory import batch_for, bytes_kept, in_batches, most
 from explainers.runtime.scoring import Scorer, compiled_scorer
 from explainers.targets import checked
 from explainers.types import Attribution, ExplainerSpec, ParamValue
@@ -26,7 +29,8 @@ from models.handle import ModelHandle, Outputs
 from models.types import Image, Prediction, Target
 
 Show = Callable[[Sequence[Attribution]], None]
-_KEPT_WINDOWS = 20_000  # logits of hidden windows, of the last images
+_KEPT_ANSWERS = 4096  # of a dozen windows each, a few hundred numbers
+_LARGE = 32 * 2**20  # bytes of a layer's output
 
 
 class PreparedModel:
@@ -39,39 +43,47 @@ class PreparedModel:
     def __init__(self, handle: ModelHandle, choices: Choices | None = None) -> None:
         self.exact = handle
         self.card = handle.card
+        if handle.device.type == "cuda":  # ten bits of a product are not single precision
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._folded = handle.clone(lambda module: fold(module, self.probe).module)
         self._cut: tuple[str, bool, Tensor, LayerPass] | None = None
-        self._known: OrderedDict[tuple[bytes, ...], Tensor] = OrderedDict()
+        self._answers = _Answers()
+        # All that the screen asks for is found out now: later the network may be held by a long explanation.
         with handle.exclusive(RunContext()) as module:
             self._kept = bytes_kept(module, self.probe)
             self._seconds = _timed(module, self.probe)
+            found = [layer.name for layer in candidate_layers(module, self.probe)]
+            self.layers = tuple(dict.fromkeys([*self.card.target_layers, *found]))
+            self.learn(module)
         self._scorer: Scorer | None = None
-        network = f"{self.card.weights.sha256} {self.card.input_digest}"
+        network = json.dumps(
+            [self.card.weights.sha256, self.card.input_digest, self.card.architecture, self.card.architecture_args]
+        )
         self._ways = Ways(self._plain, self._folded.copied, lambda: self.probe, network, choices)
+
+    def learn(self, module: nn.Module) -> None:
+        """For subclasses: look at the network while nobody else uses it."""
 
     @cached_property
     def probe(self) -> Tensor:
         size = self.card.input
         return torch.zeros(1, size.channels, size.height, size.width, device=self.exact.device)
 
-    @cached_property
-    def layers(self) -> tuple[str, ...]:
-        """Target layers: the card's first, then other candidates."""
-        with self.exact.exclusive(RunContext()) as module:
-            found = [layer.name for layer in candidate_layers(module, self.probe)]
-        return tuple(dict.fromkeys([*self.card.target_layers, *found]))
-
     @property
     def default_layer(self) -> str:
-        """The first of :attr:`layers`, or ""."""
-        return next(iter(self.card.target_layers or self.layers), "")
+        """The first of ``layers`` (the card's come first), or ""."""
+        return next(iter(self.layers), "")
 
     def predict(self, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]:
         """Scores; those of a single image leave behind what its class activation maps need."""
-        if self._scorer is not None:
-            return self._folded.predict(images, ctx, run=self._scorer)
-        one = len(images) == 1 and bool(self.default_layer) and self.card.task != "segmentation"
-        return self._folded.predict(images, ctx, run=self._cut_forward if one else None)
+        run = self._scorer
+        if run is None and len(images) == 1 and self.default_layer and self.card.task != "segmentation":
+            run = self._cut_forward
+        size = most(self.exact.device)
+        parts = in_batches(
+            len(images), size, lambda part: self._folded.predict(images[part], ctx, batch_size=size, run=run)
+        )
+        return tuple(prediction for _, part in parts for prediction in part)
 
     def expect_many(self) -> None:
         """Take a second or two now to score faster from here on. Scores move by rounding, up to 1e-5."""
@@ -96,20 +108,28 @@ class PreparedModel:
         return per_input * spec.cost(params, (size.height, size.width))
 
     def took(self, family: str, seconds: float, inputs: int, targets: int = 1) -> None:
-        """Learn from passes just made."""
+        """Learn from passes just made; a few inputs count for less than many."""
         if family == "gradient":
             seconds *= 3 / (1 + 2 * targets)
-        self._seconds[family] = seconds / inputs
+        share = inputs / (inputs + 2 * BATCH)
+        self._seconds[family] += share * (seconds / inputs - self._seconds[family])
 
     def start(self) -> None:
         """Make ready, in the background, what the first occlusion will need."""
         if self.exact.device.type == "cpu":
             self._ways.start()
 
+    def rest(self) -> None:
+        """Let go of what is large and not likely to be asked for again."""
+        self._ways.rest()
+        if self._cut is not None and self._cut[3].nbytes > _LARGE:
+            self._cut = None
+
     def forget(self) -> None:
-        """Let go of what was kept of the images seen last."""
+        """Let go of all that was kept of images."""
+        self._ways.rest()
         self._cut = None
-        self._known.clear()
+        self._answers = _Answers()
 
     def close(self) -> None:
         """Wait until nothing runs in the background."""
@@ -121,8 +141,10 @@ class PreparedModel:
         if kept is not None and (kept[0], kept[1]) == (name, needs_gradient) and torch.equal(kept[2], image):
             ctx.tick()
             return kept[3]
-        with self._folded.exclusive(ctx) as module:
+        ctx.check()
+        with self._folded.exclusive(RunContext()) as module:  # as in _cut_forward
             found = cut_at(module, name, image, needs_gradient)
+        ctx.tick()
         self._cut = (name, needs_gradient, image, found)
         return found
 
@@ -135,32 +157,24 @@ class PreparedModel:
         """Inputs in one gradient pass, by the memory that is free now."""
         return batch_for(self._kept, self.exact.device)
 
-    def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Iterator[tuple[slice, Tensor]]:
-        """See :meth:`Passes.hidden`; windows seen before are not passed again, so that every further class is free."""
-        images = (_digest(image), _digest(fill))
-        keys = [(*images, box.tobytes()) for box in boxes]
-        missing = [number for number, key in enumerate(keys) if key not in self._known]
-        ctx.tick(len(keys) - len(missing))
-        if not missing:
-            yield slice(0, len(boxes)), torch.stack([self._known[key] for key in keys])
-            return
-        way, batch = self._plain, BATCH
-        if image.device.type == "cpu":
-            way, batch = self._ways.best(image, fill, boxes, ctx)
-        answers = {number: self._known[key] for number, key in enumerate(keys) if key in self._known}
-        done, began = 0, time.perf_counter()
-        for part, logits in in_batches(len(missing), batch, lambda part: way(image, fill, boxes[missing[part]], ctx)):
-            self.took("perturbation", time.perf_counter() - began, part.stop - part.start)
-            for number, row in zip(missing[part], logits, strict=True):
-                answers[number] = self._known[keys[number]] = row
-            upto = missing[part.stop] if part.stop < len(missing) else len(boxes)
-            yield slice(done, upto), torch.stack([answers[number] for number in range(done, upto)])
-            done, began = upto, time.perf_counter()
-        while len(self._known) > _KEPT_WINDOWS:
-            self._known.popitem(last=False)
+    def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
+        """See :meth:`Passes.hidden`; boxes asked for together before are not passed again: a further class is free."""
+        key = _digest(image, fill, boxes)
+        known = self._answers.get(key)
+        if known is not None:
+            ctx.tick(len(boxes))
+            return known
+        way = self._ways.best(image, fill, boxes, ctx) if image.device.type == "cpu" else self._plain
+        began = time.perf_counter()
+        logits = way(image, fill, boxes, ctx)
+        self.took("perturbation", _now(logits) - began, len(boxes))
+        self._answers.put(key, logits)
+        return logits
 
     def _plain(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
-        return self.logits(with_hidden(image, fill, boxes), ctx)
+        size = most(self.exact.device)
+        parts = in_batches(len(boxes), size, lambda part: self.logits(with_hidden(image, fill, boxes[part]), ctx))
+        return torch.cat([logits for _, logits in parts])
 
     def _cut_forward(self, inputs: Tensor, ctx: RunContext) -> Outputs:
         """Scores, cut at the default layer on the way."""
@@ -173,7 +187,9 @@ class PreparedModel:
                 cuts.append(found)
                 yield
 
-        outputs = self._folded.forward(inputs, ctx, mode)
+        ctx.check()
+        outputs = self._folded.forward(inputs, RunContext(), mode)  # one pass; its graph outlives this context
+        ctx.tick(len(inputs))
         if cuts[0]:
             self._cut = (name, True, inputs, cuts[0][-1])
         return outputs
@@ -198,15 +214,19 @@ class _FastPasses(Passes):
         batch = self._model.gradient_batch
         began = time.perf_counter()
         for part, found in in_batches(count, batch, lambda part: gradients(self.module, make(part), targets)):
-            self._model.took("gradient", time.perf_counter() - began, part.stop - part.start, len(targets))
+            self._model.took("gradient", _now(found[1]) - began, part.stop - part.start, len(targets))
             yield part, *found
             began = time.perf_counter()
 
     def layer(self, name: str, image: Tensor, needs_gradient: bool) -> LayerPass:
         return self._model.cut(name, image, needs_gradient, self.ctx)
 
-    def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes) -> Iterator[tuple[slice, Tensor]]:
+    def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes) -> Tensor:
         return self._model.hidden(image, fill, boxes, self.ctx)
+
+    @property
+    def windows(self) -> int:
+        return 2 * most(self._model.exact.device)
 
     def show(self, attributions: Sequence[Attribution]) -> None:
         self._show(attributions)
@@ -215,19 +235,50 @@ class _FastPasses(Passes):
 @contextmanager
 def _opened(model: PreparedModel, ctx: RunContext, show: Show) -> Iterator[Passes]:
     with ExitStack() as stack:
+        stack.callback(model.rest)
         yield _FastPasses(model, ctx, show, stack)
 
 
 def _timed(module: nn.Module, probe: Tensor) -> dict[str, float]:
     """Seconds an input by family of methods, of single inputs."""
-    began = time.perf_counter()
+    began = _now(probe)
     gradients(module, probe, [Target("first", 0)])
-    there = time.perf_counter()
+    there = _now(probe)
     with torch.no_grad():
         module(probe)
-    forward = time.perf_counter() - there
+    forward = _now(probe) - there
     return {"gradient": there - began, "perturbation": forward, "activation": forward}
 
 
-def _digest(tensor: Tensor) -> bytes:
-    return hashlib.sha256(tensor.cpu().numpy().tobytes()).digest()
+def _now(tensor: Tensor) -> float:
+    """The time when all that was asked of the tensor's device is done, in seconds."""
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize(tensor.device)
+    return time.perf_counter()
+
+
+class _Answers:
+    """Logits of windows hidden lately, by what was asked; the least recently used go. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes) -> Tensor | None:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def put(self, key: bytes, logits: Tensor) -> None:
+        with self._lock:
+            self._known[key] = logits
+            while len(self._known) > _KEPT_ANSWERS:
+                self._known.popitem(last=False)
+
+
+def _digest(image: Tensor, fill: Tensor, boxes: Boxes) -> bytes:
+    digest = hashlib.sha256()
+    for array in (image.cpu().numpy(), fill.cpu().numpy(), boxes):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()

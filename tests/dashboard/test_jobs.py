@@ -142,7 +142,7 @@ def request_of(desk: Desk, method: str = "occlusion", seed: int = 0, **params: i
 
 
 def test_a_result_is_found_again_byte_for_byte(desk: Desk, make_model: MakeModel, tmp_path: Path) -> None:
-    request = request_of(desk, "integrated-gradients", steps=8)
+    request = request_of(desk, "integrated-gradients", steps=9)
     fresh = ask_until_done(desk, request)
     assert fresh.explanation is not None
     after_restart = Desk(desk.engine, ResultStore(tmp_path / "results"))
@@ -383,3 +383,40 @@ def test_a_model_that_cannot_be_loaded_says_so_each_time_and_stops_no_other(make
             engine.predict("bad", [film()], RunContext())
     (prediction,) = engine.predict("tiny", [film()], RunContext())
     assert np.isfinite(prediction.logits).all()
+
+
+def test_the_page_never_waits_behind_an_explanation(desk: Desk) -> None:
+    """All that a page asks for comes while another thread holds the network."""
+    request = request_of(desk, "occlusion")
+    desk.predict(request.model_id, request.image)
+    engine = desk.engine
+    assert isinstance(engine, LocalEngine)
+    answered: list[object] = []
+
+    def ask() -> None:
+        engine.expect(request)
+        answered.extend([engine.layers("tiny"), engine.unsupported("tiny"), engine.inspect("tiny")])
+        answered.extend(
+            [engine.forecast("tiny", "occlusion", {}), engine.key(request), engine.how("tiny", "occlusion")]
+        )
+        answered.append(desk.predict("tiny", film(7)))
+
+    with engine._loaded["tiny"].exact.exclusive(RunContext()):
+        page = threading.Thread(target=ask)
+        page.start()
+        page.join(30)
+        assert len(answered) == 7
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients", "occlusion"])
+def test_a_model_that_cannot_be_loaded_fails_in_one_sentence(
+    method: str, make_model: MakeModel, tmp_path: Path
+) -> None:
+    folder = make_model()
+    (folder / "weights.safetensors").write_bytes(b"damaged")
+    broken = Desk(LocalEngine([folder.parent]), ResultStore(tmp_path / "results"))
+    target = broken.engine.cards()["tiny"].target("Alpha")
+    answer = ask_until_done(broken, ExplainRequest("tiny", film(), method, target))
+    broken.close()
+    assert answer.state == "failed"
+    assert answer.message.endswith(".")

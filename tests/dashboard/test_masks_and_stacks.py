@@ -118,7 +118,7 @@ def test_what_was_found_becomes_outlines_once(desk: Desk) -> None:
 def test_no_method_is_refused_and_each_gives_a_map(desk: Desk, model: str, ct_volume: Image) -> None:
     card = desk.engine.cards()[model]
     assert desk.engine.unsupported(model) == {}
-    quick = {"steps": 4, "samples": 4, "window": 24, "stride": 24}
+    quick = {"steps": 9, "samples": 4, "window": 24, "stride": 24}
     for method in EXPLAINERS:
         params = {p.name: quick[p.name] for p in method.spec.params if p.name in quick}
         request = ExplainRequest(model, ct_volume.slice(3), method.spec.id, card.target(card.classes[0]), params)

@@ -94,7 +94,7 @@ def exclusive(module: nn.Module, ctx: RunContext) -> Iterator[nn.Module]:
     required = [parameter.requires_grad for parameter in module.parameters()]
     module.requires_grad_(False)
     watching = [module.register_forward_pre_hook(lambda _, given: ctx.tick(len(given[0])))]
-    watching += [handle for part in module.modules() for handle in stoppable(part, ctx.check)]
+    watching += [handle for part in module.modules() for handle in stoppable(part, lambda: ctx)]
     try:
         yield module
     finally:

@@ -112,17 +112,43 @@ def test_several_targets_share_the_forward_passes(model: PreparedModel) -> None:
 
 def test_occlusion_of_a_further_class_passes_no_window_again(model: PreparedModel) -> None:
     prepared = model.exact.prepare(film())
-    (first, second), _ = run(model, "occlusion", prepared, TARGETS[:2])
-    assert model.choice is not None
+    given = {"window": 8, "stride": 4}
+    (first, second), _ = run(model, "occlusion", prepared, TARGETS[:2], **given)
     asked: list[int] = []
     for name, way in model._ways._ways.items():
         model._ways._ways[name] = lambda *given, way=way: (asked.append(1), way(*given))[1]
-    (third, again), _ = run(model, "occlusion", prepared, [TARGETS[2], TARGETS[0]])
+    (third, again), ctx = run(model, "occlusion", prepared, [TARGETS[2], TARGETS[0]], **given)
     assert not asked
+    assert ctx.ticks == ctx.total
     assert again.values.tobytes() == first.values.tobytes()
     assert np.abs(third.values - second.values).max() > 0
-    run(model, "occlusion", prepared, TARGETS[:1], fill="black")
+    run(model, "occlusion", prepared, TARGETS[:1], fill="black", **given)
     assert asked
+
+
+@pytest.mark.parametrize("way", [PLAIN, REGIONS, OPENVINO])
+def test_a_map_does_not_depend_on_what_else_was_asked(
+    way: str, model: PreparedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, after another class, together with it, or after a run that was stopped: the same bytes."""
+    if way == OPENVINO and not openvino.available().ok:
+        pytest.skip(openvino.available().reason)
+    model.start()
+    model.close()
+    monkeypatch.setattr(Ways, "best", lambda ways, *_: ways._ways[way])
+    prepared, given = model.exact.prepare(film()), {"window": 8, "stride": 4}
+    (alone,), _ = run(model, "occlusion", prepared, TARGETS[:1], **given)
+    model.forget()
+    run(model, "occlusion", prepared, TARGETS[2:], **given)
+    (after,), _ = run(model, "occlusion", prepared, TARGETS[:1], **given)
+    model.forget()
+    together, _ = run(model, "occlusion", prepared, TARGETS[::-1], **given)
+    model.forget()
+    stopping = RunContext(226, lambda done: stopping.cancel() if done > 0.5 else None)
+    with pytest.raises(Cancelled), model.passes(stopping) as passes:
+        get("occlusion").explain(passes, prepared, TARGETS[1:], get("occlusion").spec.resolve(given), 0)
+    (resumed,), _ = run(model, "occlusion", prepared, TARGETS[:1], **given)
+    assert alone.values.tobytes() == after.values.tobytes() == together[2].values.tobytes() == resumed.values.tobytes()
 
 
 def test_a_coarse_map_comes_first_and_the_complete_one_does_not_depend_on_it(model: PreparedModel) -> None:
@@ -152,7 +178,9 @@ def plain_occlusion(model: PreparedModel, prepared: Prepared, params: dict) -> n
 
 
 class Slow(nn.Module):
-    """Twenty layers of 10 ms each, forwards and backwards."""
+    """Twenty layers of 5 ms each, forwards and backwards, counted."""
+
+    passed = 0
 
     class Layer(nn.Module):
         def __init__(self) -> None:
@@ -160,52 +188,56 @@ class Slow(nn.Module):
             self.factor = nn.Parameter(torch.full((1,), 1.01))
 
         def forward(self, given: Tensor) -> Tensor:
-            time.sleep(0.01)
+            Slow.work()
             out = given * self.factor
             if out.requires_grad:
-                out.register_hook(lambda _: time.sleep(0.01))
+                out.register_hook(lambda _: Slow.work())
             return out
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(*(Slow.Layer() for _ in range(20)))
         self.head = nn.Conv2d(3, 3, 3)
-        self.weight = nn.Parameter(torch.ones(1))
+
+    @staticmethod
+    def work() -> None:
+        Slow.passed += 1
+        time.sleep(0.005)
 
     def forward(self, given: Tensor) -> Tensor:
         return self.head(self.layers(given)).mean(dim=(2, 3))
 
 
 @pytest.mark.parametrize("method", ["integrated-gradients", "smooth-grad", "occlusion"])
-def test_cancelling_takes_less_than_a_fifth_of_a_second(
-    method: str, model: PreparedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Ways, "best", lambda ways, *_: (ways._ways[PLAIN], 8))  # the others do not sleep
+def test_cancelling_stops_at_the_next_layer(method: str, model: PreparedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers are counted, not milliseconds, which a busy machine stretches."""
+    monkeypatch.setattr(Ways, "best", lambda ways, *_: ways._ways[PLAIN])  # the others do not run these layers
     handle = ModelHandle(model.card.model_copy(update={"target_layers": ("head",)}), Slow())
     slow = PreparedModel(handle)
     prepared = slow.exact.prepare(film())
     cancelled = threading.Event()
     ctx, explainer = RunContext(cancelled=cancelled), get(method)
     long = {
-        "integrated-gradients": {"rule": "midpoint", "steps": 500},
+        "integrated-gradients": {"rule": "midpoint", "steps": 900},
         "smooth-grad": {"samples": 500},
         "occlusion": {"window": 4, "stride": 2},
     }
-    ended: list[float] = []
+    ended: list[int] = []
 
     def work() -> None:
         with pytest.raises(Cancelled), slow.passes(ctx) as passes:
             explainer.explain(passes, prepared, TARGETS[:1], explainer.spec.resolve(long[method]), 0)
-        ended.append(time.perf_counter())
+        ended.append(Slow.passed)
 
     thread = threading.Thread(target=work)
+    begun = Slow.passed
     thread.start()
-    time.sleep(1.0)
-    assert thread.is_alive()
+    while Slow.passed < begun + 30:
+        time.sleep(0.001)
     cancelled.set()
-    began = time.perf_counter()
-    thread.join(5)
-    assert ended[0] - began < 0.2
+    at = Slow.passed
+    thread.join(20)
+    assert ended[0] - at <= 2
     slow.close()
 
 
@@ -257,15 +289,16 @@ def test_other_errors_are_not_taken_for_memory() -> None:
         list(memory.in_batches(3, 8, work))
 
 
-def test_the_forecast_comes_near_what_it_takes(model: PreparedModel) -> None:
-    prepared, spec = model.exact.prepare(film()), get("smooth-grad").spec
-    run(model, "smooth-grad", prepared, TARGETS[:1], samples=16)
-    expected = model.forecast(spec, spec.resolve({"samples": 200}))
-    began = time.perf_counter()
-    run(model, "smooth-grad", prepared, TARGETS[:1], samples=200)
-    taken = time.perf_counter() - began
-    assert taken / 4 < expected < 4 * taken
-    assert model.forecast(spec, spec.resolve({"samples": 400})) > model.forecast(spec, spec.resolve({"samples": 100}))
+def test_the_forecast_learns_from_what_passes_took(model: PreparedModel) -> None:
+    spec = get("smooth-grad").spec
+    before = model.forecast(spec, spec.resolve({"samples": 100}))
+    assert before > 0
+    for _ in range(20):
+        model.took("gradient", 4.0, 8)  # half a second an input
+    assert model.forecast(spec, spec.resolve({"samples": 100})) == pytest.approx(50, rel=0.05)
+    assert model.forecast(spec, spec.resolve({"samples": 100}), targets=4) == pytest.approx(150, rel=0.05)
+    model.took("gradient", 1.0, 1)  # a remainder, with all that a batch costs besides
+    assert model.forecast(spec, spec.resolve({"samples": 100})) < 60
 
 
 def test_the_way_is_measured_once_and_kept(make_model: MakeModel, tmp_path: Path) -> None:
@@ -305,3 +338,37 @@ def test_a_network_that_nothing_can_make_ready_is_called_plainly(
     assert model.choice.name == PLAIN
     assert model.choice.refused == {REGIONS: "It failed (RuntimeError).", OPENVINO: "It failed (RuntimeError)."}
     assert_close_to_range(found.values, plainly(model, "occlusion", prepared, TARGETS[:1])[0].values, 1e-4)
+
+
+def test_a_method_may_use_the_graph_and_leaves_it_whole(model: PreparedModel) -> None:
+    image = film()
+    model.predict([image], RunContext())
+    prepared = model.exact.prepare(image)
+    (before,), _ = run(model, "grad-cam", prepared, TARGETS[:1])
+    with model.passes(RunContext()) as passes:
+        captured = passes.layer(model.default_layer, prepared.tensor, True)
+        first, again = captured.gradient(TARGETS[0]), captured.gradient(TARGETS[0])
+        assert first[1] is not None
+        assert again[1] is not None
+        assert torch.equal(first[1], again[1])
+        assert not captured.output.requires_grad
+    (after,), _ = run(model, "grad-cam", prepared, TARGETS[:1])
+    assert after.values.tobytes() == before.values.tobytes()
+
+
+def test_a_box_over_the_edge_hides_the_part_inside(model: PreparedModel) -> None:
+    prepared = model.exact.prepare(film())
+    fill = torch.zeros_like(prepared.tensor)
+    over, inside = np.array([[-8, -4, 16, 16]]), np.array([[0, 0, 8, 12]])
+    with model.passes(RunContext()) as passes:
+        one, other = passes.hidden(prepared.tensor, fill, over), passes.hidden(prepared.tensor, fill, inside)
+        clean = passes.logits(prepared.tensor)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert (one - clean).abs().max() > 1e-4
+
+
+def test_only_the_way_chosen_is_kept(model: PreparedModel) -> None:
+    run(model, "occlusion", model.exact.prepare(film()), TARGETS[:1])
+    assert model.choice is not None
+    assert set(model._ways._ways) == {PLAIN, model.choice.name}
+    assert len(model.choice.milliseconds) >= 2
