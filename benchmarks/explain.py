@@ -1,17 +1,14 @@
 """Explanations against the libraries as their users call them: ``python -m benchmarks.explain [--quick] [--write]``.
 
-CPU seconds of one thread, interleaved in one run, medians. "default" is the call as the library's documentation shows it,
-"best" the fastest setting found (batches of 8). Five classes are five calls of a library. Extra memory is the peak of the
-process beyond what it held before. Networks of timm run at 224 px with random weights in which every branch matters; the
-shipped models have their own weights and sizes. ``--write`` puts the tables into docs/performance.md.
+CPU seconds of one thread (wall time of several), interleaved in one run, medians. "default" is the call as the library's
+documentation shows it, "best" the fastest setting found (batches of 8). Five classes are five calls of a library. Networks of
+timm run at 224 px with random weights in which every branch matters; the shipped models have their own weights and sizes.
+``--write`` puts the tables into docs/performance.md.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,10 +42,9 @@ Work = Callable[[], Maps]
 
 @dataclass
 class Measured:
-    """Medians of one network: seconds and extra bytes by method and variant, difference from the library's map."""
+    """Medians of one network: seconds by method and variant, difference from the library's map."""
 
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
-    memory: dict[tuple[str, str], int] = field(default_factory=dict)
     difference: dict[str, float] = field(default_factory=dict)
 
     def ratio(self, method: str, variant: str, ours: str = "ours") -> float:
@@ -102,10 +98,10 @@ class Subject:
         made = LayerGradCam(self.module, self.module.get_submodule(self.layer))
         return lambda: _array(made.attribute(self.image.clone().requires_grad_(), 0)[0])
 
-    def gradients(self, batch: int | None) -> Work:
+    def gradients(self, batch: int | None, steps: int = STEPS) -> Work:
         made = IntegratedGradients(self.module)
         settings = {} if batch is None else {"internal_batch_size": batch}
-        return lambda: _array(made.attribute(self.image.clone(), n_steps=STEPS, target=0, **settings))
+        return lambda: _array(made.attribute(self.image.clone(), n_steps=steps, target=0, **settings))
 
     def occlusion(self, batch: int) -> Work:
         made, channels = Occlusion(self.module), self.image.shape[1]
@@ -146,18 +142,16 @@ def measure(name: str, rounds: int) -> tuple[Measured, str]:
     }
     works["occlusion"]["ours"]()  # makes ready and chooses
     found = Measured()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for method, variants in works.items():
         quick = method in ("scores", "scores and CAMs", "Grad-CAM")
         times: dict[str, list[float]] = {variant: [] for variant in variants}
         maps: dict[str, Maps] = {}
         for _ in range(5 * rounds if quick else rounds):
             for variant, work in variants.items():
-                before = _settle()
-                began = time.process_time()
+                began = clock()
                 maps[variant] = work()
-                times[variant].append(time.process_time() - began)
-                extra = _peak() - before
-                found.memory[method, variant] = max(extra, found.memory.get((method, variant), 0))
+                times[variant].append(clock() - began)
         for variant, taken in times.items():
             found.seconds[method, variant] = median(taken)
         if "best" in maps:
@@ -170,23 +164,6 @@ def measure(name: str, rounds: int) -> tuple[Measured, str]:
     choice = subject.model.choice
     subject.model.close()
     return found, "" if choice is None else choice.words
-
-
-def _settle() -> int:
-    """Give freed memory back and forget the peak; the bytes held now."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def _peak() -> int:
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else 0
 
 
 def tables(results: dict[str, tuple[Measured, str]]) -> str:
@@ -209,8 +186,6 @@ def tables(results: dict[str, tuple[Measured, str]]) -> str:
                     lambda m, v=variant, k=method: f"{5 * m.ratio(k, v, 'ours, five'):.1f} x",
                 )
         row("difference from captum's map", lambda m, k=method: f"{m.difference[k]:.0e}")
-        for variant in ("ours", "default", "best"):
-            row(f"extra memory, {variant}, MB", lambda m, v=variant, k=method: f"{m.memory[k, v] / 2**20:.0f}")
     for variant in ("default", "best"):
         row(f"the three together, {variant}", lambda m, v=variant: f"{_trio(m, v):.2f} x")
         row(f"the three together, five classes, {variant}", lambda m, v=variant: f"{_trio(m, v, 5):.2f} x")

@@ -75,7 +75,8 @@ def explain(
 ) -> None:
     """Write raw maps (.npz), overlays (.png) and manifest.json for each image and method.
 
-    Called again, it goes on where it was stopped, by OUT/explain.journal.
+    Called again, it goes on where it was stopped, by OUT/explain.journal; with other settings it removes the maps that
+    this journal lists.
     """
     from dashboard.folder_runs.runs import explain_paths
 
@@ -224,7 +225,7 @@ def samples(
 
 
 @contextmanager
-def _meter(doing: str) -> Iterator[Callable[[int, int], None]]:
+def _meter(doing: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar with done and total, images a second and the time left; away from a terminal a line now and then."""
     pace = _Pace()
     if screen.is_terminal:
@@ -234,10 +235,11 @@ def _meter(doing: str) -> Iterator[Callable[[int, int], None]]:
             yield lambda done, total: progress.update(bar, completed=done, total=total, pace=pace.words(done, total))
         return
 
-    def tell(done: int, total: int) -> None:
+    def tell(done: int, total: int | None) -> None:
         words = pace.words(done, total)
         if pace.due():
-            screen.print(f"{doing}: {done:,} of {total:,}, {words}", highlight=False, soft_wrap=True)
+            of = "" if total is None else f"{done:,} of {total:,}, "
+            screen.print(f"{doing}: {of}{words}", highlight=False, soft_wrap=True)
 
     yield tell
 
@@ -255,8 +257,10 @@ class _Pace:
         self._told = time.monotonic()
         return True
 
-    def words(self, done: int, total: int) -> str:
+    def words(self, done: int, total: int | None) -> str:
         """Files a second, and the time left."""
+        if total is None:
+            return "looking through the files"
         if self._first is None:
             self._first, self._began = done, time.monotonic()
         pace = (done - self._first) / max(time.monotonic() - self._began, 1e-6)

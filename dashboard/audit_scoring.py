@@ -24,7 +24,7 @@ from dashboard.audit.reading import build, task_of
 from dashboard.audit.table import CASE, AuditTable
 from dashboard.folder_runs.planes import Item, Unit, Wish
 from dashboard.folder_runs.prefetch import decoded, default_workers
-from dashboard.folder_runs.runs import BATCH, score_images
+from dashboard.folder_runs.runs import score_images, together
 from dashboard.images import ImageFolder
 from dashboard.serving.types import CODE_VERSION, Engine
 from models.card import ModelCard
@@ -60,7 +60,7 @@ def score_folder(
     show: Show,
     cancelled: threading.Event,
 ) -> Scored:
-    """Score the images that a label table names; of a volume the middle slice.
+    """Score the images that a label table names; of a volume the middle slice, of a zip the first image.
 
     Args:
         labels: the first column names the images by file name, path below ``folder`` or name without ending; labels
@@ -86,12 +86,13 @@ def score_folder(
     scores = np.full((len(names), len(card.classes)), np.nan, np.float32)
     parts = _Parts(cache, card)
     show(0, len(rows))
-    chunks = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    wish = Wish(asdict(card.input.spec), shrink=True)
+    size = together(len(rows), wish)
+    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
     chosen = [[path for path in (paths[row] for row in chunk) if path is not None] for chunk in chunks]
     known = [parts.get(files) for files in chosen]
     missing = [path for files, part in zip(chosen, known, strict=True) if part is None for path in files]
     units = (Unit(place, path.name, (str(path),), (path.name,), "") for place, path in enumerate(missing))
-    wish = Wish(asdict(card.input.spec), shrink=True)
     with closing(decoded(units, wish, default_workers(len(missing)))) as images_of:
         done = 0
         for chunk, files, part in zip(chunks, chosen, known, strict=True):
@@ -154,7 +155,7 @@ def _score(
 ) -> tuple[FloatArray, list[str]]:
     """The next ``count`` files as (count, K) float32 probabilities; NaN where one cannot be read or shown to the model.
 
-    Second is why not, else "".
+    Second is why not, else "". Of a file of several images the first that can be read counts, and only it.
     """
     scores = np.full((count, len(card.classes)), np.nan, np.float32)
     messages = [""] * count
@@ -169,9 +170,11 @@ def _score(
                 messages[place] = item.message
             else:
                 images.setdefault(place, item.image)
+        if place in images:
+            messages[place] = ""
     answers = score_images(engine, card, list(images.values()), RunContext(cancelled=cancelled))
     for place, answer in zip(images, answers, strict=True):
-        if isinstance(answer, DataError):
+        if isinstance(answer, SightlineError):
             messages[place] = str(answer)
         else:
             scores[place] = answer.probabilities

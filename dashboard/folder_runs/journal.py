@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS ended (unit TEXT, stamp TEXT, PRIMARY KEY (unit, stam
 CREATE TABLE IF NOT EXISTS results (unit TEXT, stamp TEXT, plane INTEGER, part INTEGER, facts TEXT,
     PRIMARY KEY (unit, stamp, plane, part)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stems (stem TEXT PRIMARY KEY, unit TEXT, stamp TEXT, plane INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS skipped (number INTEGER PRIMARY KEY, name TEXT, message TEXT);
+CREATE TABLE IF NOT EXISTS stale (file TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE skips (number INTEGER PRIMARY KEY, name TEXT UNIQUE, message TEXT);
 """
 _OWN = "NOT EXISTS (SELECT 1 FROM listed WHERE listed.unit = {0}.unit AND listed.stamp = {0}.stamp)"
 
@@ -34,7 +35,8 @@ class Journal:
 
     Args:
         path: of the file; made where it is not there.
-        settings: everything the results depend on. Results of other settings are thrown away.
+        settings: everything the results depend on. Results of other settings are thrown away, their files are
+            :attr:`stale`.
         restart: throw away what is there.
 
     Raises:
@@ -59,6 +61,7 @@ class Journal:
             raise DataError(f"{path.name} is damaged or not the journal of a run; start anew with --restart.") from None
         text = json.dumps(settings, sort_keys=True, default=str)
         if restart or self._db.execute("SELECT text FROM settings").fetchone() != (text,):
+            self._db.executemany("INSERT OR IGNORE INTO stale VALUES (?)", self._files())
             for table in ("settings", "ended", "results", "stems"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (names above)
             self._db.execute("INSERT INTO settings VALUES (?)", (text,))
@@ -78,7 +81,6 @@ class Journal:
     def plan(self, units: Iterable[Unit]) -> int:
         """Take up the files of this run, and forget results of files that are gone or changed; how many units."""
         self._db.execute("DELETE FROM units")
-        self._db.execute("DELETE FROM skipped")
         rows = ((unit.place, unit.name, unit.stamp, json.dumps(asdict(unit))) for unit in units)
         self._db.executemany("INSERT INTO units VALUES (?, ?, ?, ?)", rows)
         self._db.execute("CREATE TEMP TABLE listed (unit TEXT, stamp TEXT, PRIMARY KEY (unit, stamp)) WITHOUT ROWID")
@@ -133,8 +135,12 @@ class Journal:
         self._db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
 
     def skip(self, name: str, message: str) -> None:
-        """What has no result, and why; it is tried again in the next run."""
-        self._db.execute("INSERT INTO skipped (name, message) VALUES (?, ?)", (name, message))
+        """What has no result, and why; it is tried again in the next run. Several reasons become one text."""
+        self._db.execute(
+            """INSERT INTO skips (name, message) VALUES (?, ?) ON CONFLICT (name) DO UPDATE
+            SET message = message || ' ' || excluded.message WHERE NOT instr(message, excluded.message)""",
+            (name, message),
+        )
 
     def end(self, unit: Unit) -> None:
         self._db.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (unit.name, unit.stamp))
@@ -160,8 +166,23 @@ class Journal:
         return (json.loads(facts) for (facts,) in self._db.execute(query))
 
     def skips(self) -> Iterator[tuple[str, str]]:
-        """Name and reason of everything without a result."""
-        yield from self._db.execute("SELECT name, message FROM skipped ORDER BY number")
+        """Name and reason of everything without a result, each name once."""
+        yield from self._db.execute("SELECT name, message FROM skips ORDER BY number")
+
+    @property
+    def stale(self) -> list[str]:
+        """Files of results that were thrown away, which no result has."""
+        if self._count("SELECT COUNT(*) FROM stale"):
+            self._db.executemany("DELETE FROM stale WHERE file = ?", self._files())
+        return [name for (name,) in self._db.execute("SELECT file FROM stale")]
+
+    def forget_stale(self) -> None:
+        self._db.execute("DELETE FROM stale")
+        self._db.commit()
+
+    def _files(self) -> Iterator[tuple[str]]:
+        for (facts,) in self._db.execute("SELECT facts FROM results"):
+            yield from ((name,) for name in json.loads(facts)["files"])
 
     def _count(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])

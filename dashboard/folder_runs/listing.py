@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dashboard.folder_runs.planes import Unit
@@ -17,15 +17,19 @@ from models.io.dicom_header import parse
 from models.io.limits import LOCAL_LIMITS
 
 _GZIP_MAGIC = b"\x1f\x8b"
+SIGN = 256  # files between signs of life
 _FIRST_BYTES = 1 << 16  # of a DICOM file; the series stands near the start
 _File = tuple[int, str, Path, str]
 
 
-def units_of(paths: Sequence[Path]) -> Iterator[Unit]:
+def units_of(paths: Sequence[Path], sign: Callable[[], None] = lambda: None) -> Iterator[Unit]:
     """The image files at the paths (files, zips, folders and what is below them); links are not followed.
 
     Slices of one DICOM series are one unit, wherever they lie below a path. Units come in no particular order, but
     ``place`` follows the paths and, below each, the names.
+
+    Args:
+        sign: called every ``SIGN`` files, of which the DICOM ones are opened: on a network drive that takes a while.
     """
     place = 0
     for path in paths:
@@ -34,6 +38,8 @@ def units_of(paths: Sequence[Path]) -> Iterator[Unit]:
         for name, file, stamp in _files(path):
             found = place, _printable(name), file, f"{stamp}{_printable(of_several)}"
             place += 1
+            if place % SIGN == 0:
+                sign()
             uid = _series(file)
             if uid is None:
                 yield _unit([found])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from dashboard.folder_runs.planes import Item, Unit, Wish, decode, receive
@@ -21,6 +24,8 @@ from models.io import Failure
 HANDFUL = 64  # units; starting a process takes as long as decoding so many
 AHEAD = 32  # units decoded before they are needed, if nobody says how many
 EACH = 2  # images of one unit (a zip) that wait
+PATIENCE, SLOWEST = 120.0, 1e6  # seconds that a decoder may take for an image, and bytes of its files in a further one
+LOOK = 1.0  # seconds between looks for decoders that take too long
 Outbox = queue.Queue[Item | SightlineError | None]
 _COMMAND = (sys.executable, "-m", "dashboard.folder_runs.planes")
 
@@ -38,10 +43,10 @@ def decoded(
 ) -> Generator[tuple[Unit, Item | None], None, None]:
     """The items of each unit in order, each unit closed by None.
 
-    A file that its worker dies of is a failure like any other.
+    A file that its worker dies of, or does not come to an end with, is a failure like any other.
 
     Args:
-        workers: processes; 0 decodes in this one.
+        workers: processes; 0 decodes in this one, for as long as it takes.
         ahead: units held at most, and with zips among them ``EACH`` further images a worker.
 
     Raises:
@@ -77,12 +82,19 @@ def _emptied(unit: Unit, outbox: Outbox) -> Iterator[tuple[Unit, Item | None]]:
 
 
 class _Worker:
-    """One process. Raises EOFError when it is gone."""
+    """One process. Raises EOFError when it is gone.
+
+    Attributes:
+        late: it was stopped because it took too long.
+    """
 
     def __init__(self, wish: Wish) -> None:
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         # One thread each: the network has the other cores.
         few = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(paths)}
+        self._wish = wish
+        self._due = math.inf
+        self.late = False
         self._process = subprocess.Popen(  # noqa: S603 (a fixed command)
             _COMMAND,
             stdin=subprocess.PIPE,
@@ -92,26 +104,44 @@ class _Worker:
             start_new_session=True,  # Ctrl-C is for the process that asks
         )
         self._input, self._output = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
-        try:
-            self._say(asdict(wish))
-            receive(self._output)
-        except EOFError:
-            self.stop()
-            raise
+
+    def start(self) -> None:
+        """Wait until it is ready."""
+        self._say(asdict(self._wish))
+        self._hear(PATIENCE)
 
     def ask(self, unit: Unit) -> Iterator[Item]:
+        seconds = _patience(unit)
         self._say(asdict(unit))
-        while (item := receive(self._output)) is not None:
+        while (item := self._hear(seconds)) is not None:
             yield item
 
-    def stop(self) -> None:
+    def look(self) -> None:
+        """Kill the process if its answer is overdue; from any thread."""
+        if time.monotonic() > self._due:
+            self.late = True
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process; from any thread."""
         self._process.kill()
+
+    def stop(self) -> None:
+        """End the process and put away what belongs to it."""
+        self.kill()
         self._process.wait()
         for stream in (self._input, self._output):
             try:
                 stream.close()
             except OSError:  # what was left to send has nowhere to go
                 continue
+
+    def _hear(self, seconds: float) -> Item | None:
+        self._due = time.monotonic() + seconds
+        try:
+            return receive(self._output)
+        finally:
+            self._due = math.inf
 
     def _say(self, facts: dict[str, object]) -> None:
         try:
@@ -122,15 +152,17 @@ class _Worker:
 
 
 class _Pool:
-    """Threads that each keep one process busy."""
+    """Threads that each keep one process busy, and one that ends the processes that hang."""
 
     def __init__(self, wish: Wish, workers: int) -> None:
         self._wish = wish
         self._jobs: queue.Queue[tuple[Unit, Outbox] | None] = queue.Queue()
         self._closed = threading.Event()
+        self._workers: set[_Worker] = set()
+        tasks = [self._watch, *[self._serve] * workers]
         self._threads = [
-            threading.Thread(target=self._serve, name=f"sightline-decoding-{number}", daemon=True)
-            for number in range(workers)
+            threading.Thread(target=task, name=f"sightline-decoding-{number}", daemon=True)
+            for number, task in enumerate(tasks)
         ]
         for thread in self._threads:
             thread.start()
@@ -142,10 +174,17 @@ class _Pool:
 
     def close(self) -> None:
         self._closed.set()
+        for worker in tuple(self._workers):
+            worker.kill()
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(LOOK):
+            for worker in tuple(self._workers):
+                worker.look()
 
     def _serve(self) -> None:
         worker: _Worker | None = None
@@ -153,23 +192,38 @@ class _Pool:
             while (job := self._jobs.get()) is not None and not self._closed.is_set():
                 unit, outbox = job
                 try:
-                    worker = worker or _Worker(self._wish)
-                except (EOFError, OSError):
+                    worker = worker or self._started()
+                except Exception:  # a thread that ends without a word leaves the run waiting
                     reason = "The processes that decode images cannot be started here; decode with --workers 0."
                     self._put(outbox, Unavailable(reason))
                     continue
                 try:
                     for item in worker.ask(unit):
                         self._put(outbox, item)
-                except EOFError:
-                    worker.stop()
+                except Exception as error:  # whatever it is, it costs this unit and its process alone
+                    self._ended(worker)
+                    self._put(outbox, Failure(unit.name, _reason(error, worker.late)))
                     worker = None
-                    message = "The file made its decoder stop; export it again, or leave it out."
-                    self._put(outbox, Failure(unit.name, message))
                 self._put(outbox, None)
         finally:
             if worker is not None:
-                worker.stop()
+                self._ended(worker)
+
+    def _started(self) -> _Worker:
+        worker = _Worker(self._wish)
+        self._workers.add(worker)
+        try:
+            if self._closed.is_set():  # after it was added, or closing could miss it
+                raise EOFError
+            worker.start()
+        except Exception:
+            self._ended(worker)
+            raise
+        return worker
+
+    def _ended(self, worker: _Worker) -> None:
+        self._workers.discard(worker)
+        worker.stop()
 
     def _put(self, outbox: Outbox, item: Item | SightlineError | None) -> None:
         """Wait for room; once the run is over nobody makes any."""
@@ -179,3 +233,20 @@ class _Pool:
                 return
             except queue.Full:
                 continue
+
+
+def _patience(unit: Unit) -> float:
+    """Seconds to wait for each image of the unit."""
+    files = (Path(file) for file in unit.files)
+    return PATIENCE + sum(file.stat().st_size for file in files if file.exists()) / SLOWEST
+
+
+def _reason(error: Exception, late: bool) -> str:
+    """Why a unit has no further images."""
+    if late:
+        return "The file kept its decoder busy for minutes; export it again, or leave it out."
+    if isinstance(error, EOFError):
+        return "The file made its decoder stop; export it again, or leave it out."
+    return (
+        f"What the decoder made of the file cannot be used ({type(error).__name__}); export it again, or leave it out."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,13 @@ from dashboard.settings import ZOO, settings
 from explainers import get
 from models.card import CARD_FILE, ModelCard, read_card
 from models.context import RunContext
-from models.errors import DataError, ModelError, SightlineError
+from models.errors import Cancelled, DataError, ModelError, SightlineError
 from models.io import Failure
 from models.types import Case, Image, Prediction, Provenance, Target
 
-ShowProgress = Callable[[int, int], None]
-BATCH, GPU_BATCH = 8, 64
-MANY = 100  # units of files for which making the network ready pays
+ShowProgress = Callable[[int, int | None], None]
+FEW, BATCH = 8, 64  # images at a time
+MANY = 100  # units of files for which making the network ready, and telling of progress less often, pays
 SENTENCES, NAMED = 50, 3  # kept to be told at the end; the manifest has all
 TABLES = (".parquet", ".csv")
 
@@ -116,8 +117,10 @@ def explain_paths(
 ) -> Done:
     """Maps of every image, method and target under ``out``; those that an earlier call left there whole are kept.
 
+    Where that call had other settings, its maps are made anew or removed.
+
     Args:
-        show: called with units of files done and in all.
+        show: called with units of files done and in all; with None while the files are looked through.
         workers: processes that decode; 0 for none, None for what suits the number of files.
         restart: compute everything anew.
 
@@ -136,7 +139,7 @@ def explain_paths(
             for one in part:
                 unit, number, plane = one.unit, one.number, one.plane
                 (scored,) = score_images(engine, card, [plane.image])
-                if isinstance(scored, DataError):
+                if isinstance(scored, SightlineError):
                     journal.skip(plane.name, str(scored))
                     yield unit
                     continue
@@ -166,11 +169,12 @@ def explain_paths(
                         journal.add(unit, number, facts, place)
                     journal.commit()
 
-        total = journal.plan(units_of(paths))
+        total = journal.plan(units_of(paths, lambda: show(0, None)))
         journal.check(lambda facts: _are_there(out, facts["files"]))
         done = _run(journal, total, Wish(asdict(card.input.spec), slice_index), workers, 1, work, show, again=True)
         done.written = journal.count
         _finish(journal, done, out / "manifest.json", card, (facts["entry"] for facts in journal.results()))
+        _remove_stale(journal, out)
     return done
 
 
@@ -190,7 +194,7 @@ def predict_path(
     a call that was stopped is taken up where it was, and a later one works on new, changed and skipped files only.
 
     Args:
-        show: called with units of files done and in all.
+        show: called with units of files done and in all; with None while the files are looked through.
         workers: processes that decode; 0 for none, None for what suits the number of files.
         restart: score everything anew.
 
@@ -208,7 +212,7 @@ def predict_path(
             scored = score_images(engine, card, [one.plane.image for one in part])
             for one, answer in zip(part, scored, strict=True):
                 unit, number, plane = one.unit, one.number, one.plane
-                if isinstance(answer, DataError):
+                if isinstance(answer, SightlineError):
                     journal.skip(plane.name, str(answer))
                     yield unit
                     continue
@@ -222,28 +226,40 @@ def predict_path(
                 about = {"image": plane.name, "warnings": list(answer.warnings)}
                 journal.add(unit, number, {"row": row, "entry": about, "files": files})
 
-        total = journal.plan(units_of([path]))
+        total = journal.plan(units_of([path], lambda: show(0, None)))
         if card.task == "segmentation":
             journal.check(lambda facts: _are_there(masks, facts["files"]))
         if total >= MANY:  # of the whole folder, so that a run taken up again scores alike
             engine.expect_many(card.id)
         wish = Wish(asdict(card.input.spec), slice_index, shrink=card.task != "segmentation")
-        size = BATCH if engine.health().device == "cpu" else GPU_BATCH
-        done = _run(journal, total, wish, workers, size, work, show, again=False)
+        done = _run(journal, total, wish, workers, together(total, wish), work, show, again=False)
         done.written = write_table(out, (facts["row"] for facts in journal.results()))
         _finish(journal, done, out.with_name(f"{out.stem}.manifest.json"), card, ())
+        _remove_stale(journal, masks)
     return done
+
+
+def together(total: int, wish: Wish) -> int:
+    """Images to decode and score before progress is told; few where they are whole, and may be large."""
+    return BATCH if total >= MANY and wish.shrink else FEW
 
 
 def score_images(
     engine: Engine, card: ModelCard, images: Sequence[Image], ctx: RunContext | None = None
-) -> list[Prediction | DataError]:
-    """Scores of plane images, and why one that the model cannot be shown has none."""
+) -> list[Prediction | SightlineError]:
+    """Scores of plane images, and why one has none: the model cannot be shown it, or answers with no number.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        Cancelled: ``ctx`` was.
+    """
     if not images:
         return []
     try:
         return list(engine.predict(card.id, images, ctx or RunContext()))
-    except DataError as error:
+    except SightlineError as error:
+        if isinstance(error, Cancelled) or engine.state(card.id) == "failed":
+            raise
         if len(images) == 1:
             return [error]
         return [answer for image in images for answer in score_images(engine, card, [image], ctx)]
@@ -289,21 +305,22 @@ def _run(
     number = 0
     if workers is None:
         workers = default_workers(total - finished)
-    for unit, item in decoded(journal.pending(), wish, workers, 2 * (size + workers)):
-        if item is None:
-            closed.append(unit)
-            number = 0
-        elif isinstance(item, Failure):
-            journal.skip(item.name, item.message)
-            faulty.add(unit.place)
-        else:
-            known = journal.known(unit, number)
-            done.read += not known
-            if again or not known:
-                part.append(_Read(unit, number, item, known))
-            number += 1
-            if len(part) == size:
-                settle()
+    with closing(decoded(journal.pending(), wish, workers, size + 2 * workers)) as stream:
+        for unit, item in stream:
+            if item is None:
+                closed.append(unit)
+                number = 0
+            elif isinstance(item, Failure):
+                journal.skip(item.name, item.message)
+                faulty.add(unit.place)
+            else:
+                known = journal.known(unit, number)
+                done.read += not known
+                if again or not known:
+                    part.append(_Read(unit, number, item, known))
+                number += 1
+                if len(part) == size:
+                    settle()
     settle()
     done.seconds = time.perf_counter() - began
     return done
@@ -313,6 +330,7 @@ def _settings(card: ModelCard, slice_index: int | None) -> dict[str, Any]:
     """What results depend on besides the files."""
     network = [card.id, card.weights.sha256, card.architecture, card.architecture_args, card.input_digest, card.classes]
     answers = [card.calibration.model_dump(mode="json"), card.threshold_array.tolist(), card.activation]
+    answers.append(None if card.novelty is None else card.novelty.sha256)
     return {"code": CODE_VERSION, "network": network, "answers": answers, "slice": slice_index}
 
 
@@ -332,6 +350,14 @@ def _sizes(folder: Path, stem: str) -> dict[str, int]:
 def _are_there(folder: Path, sizes: dict[str, int]) -> bool:
     files = ((folder / name, size) for name, size in sizes.items())
     return all(file.is_file() and file.stat().st_size == size for file, size in files)
+
+
+def _remove_stale(journal: Journal, folder: Path) -> None:
+    """What was made with other settings, is in no manifest any more and would be taken for a result."""
+    for name in journal.stale:
+        if Path(name).name == name:  # a journal may come from elsewhere
+            (folder / name).unlink(missing_ok=True)
+    journal.forget_stale()
 
 
 def _flagged(card: ModelCard, prediction: Prediction) -> list[Target]:

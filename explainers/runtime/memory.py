@@ -14,7 +14,7 @@ from models.errors import ExplainError
 
 T = TypeVar("T")
 LIMIT = 400 * 2**20  # bytes of main memory that one explanation may take beyond the network
-_TEMPORARY = 1.3  # gradients on their way down, beside what is kept for them
+_TEMPORARY = 1.8  # measured: gradients on their way down, and sums in double precision, beside what is kept for them
 
 
 def bytes_kept(module: nn.Module, probe: Tensor) -> int:

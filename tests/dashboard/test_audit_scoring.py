@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image as Picture
 
 from dashboard.audit.reading import zoo_table
 from dashboard.audit_scoring import ScoringRuns, score_folder
-from dashboard.folder_runs.runs import BATCH
+from dashboard.folder_runs.runs import FEW
 from dashboard.settings import ZOO
 from models.card import read_card
 from models.errors import Cancelled, DataError
@@ -29,6 +30,9 @@ class Engine:
     def __init__(self, stop_after: int | None = None, cancelled: threading.Event | None = None) -> None:
         self.seen = 0
         self._stop_after, self._cancelled = stop_after, cancelled
+
+    def state(self, model_id):
+        return "loaded"
 
     def predict(self, model_id, images, ctx):
         if any(image.plane_shape == (3, 3) for image in images):
@@ -106,22 +110,32 @@ def test_what_cannot_be_scored_is_listed_with_its_reason(folder, tmp_path):
     assert "4 of 20 images have no score" in scored.table.notes[0]
 
 
+def test_a_file_with_an_image_that_can_be_read_has_a_score_and_no_fault(folder, tmp_path):
+    with zipfile.ZipFile(folder / "both.dcm", "w") as archive:
+        archive.writestr("a.png", b"\x89PNG\r\n\x1a\n broken")
+        archive.write(folder / "film 04.png", "b.png")
+    scored = score(Engine(), folder, labels(2).assign(picture=["both.dcm", "film 00.png"]), tmp_path)
+    np.testing.assert_allclose(scored.table.scores[:, 0], [104 / 255, 100 / 255])
+    assert not scored.failures
+    assert len(scored.table.notes) == len(score(Engine(), folder, labels(2), tmp_path).table.notes)
+
+
 def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path):
     cancelled = threading.Event()
     first = Engine(stop_after=1, cancelled=cancelled)
     with pytest.raises(Cancelled):
         score(first, folder, labels(), tmp_path, cancelled=cancelled)
-    assert first.seen == BATCH
+    assert first.seen == FEW
     second, whole, fresh = Engine(), Engine(), Engine()
     resumed = score(second, folder, labels(), tmp_path)
-    assert second.seen == 20 - BATCH
+    assert second.seen == 20 - FEW
     assert resumed.table.digest == score(fresh, folder, labels(), tmp_path / "other").table.digest
     parts = sorted((tmp_path / "cache" / "scores").iterdir())
     assert all(len(part.stem) == 64 and part.suffix == ".npz" for part in parts)
     parts[0].write_bytes(b"damaged")
     (folder / "film 19.png").touch()
     score(whole, folder, labels(), tmp_path)
-    assert 0 < whole.seen <= BATCH + 20 % BATCH
+    assert 0 < whole.seen <= FEW + 20 % FEW
 
 
 def test_another_picture_under_the_same_name_is_scored_anew(folder, tmp_path):

@@ -263,8 +263,10 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(
     make_model: MakeModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.__main__.SECONDS", 0.0)
+    monkeypatch.setattr("dashboard.folder_runs.listing.SIGN", 3)
     command = ["predict", str(folder), "--model", str(make_model()), "--out", str(tmp_path / "s.csv")]
     result = run(app, command)
+    assert "scoring: looking through the files" in result.stderr
     assert "scoring: 4 of 4, " in result.stderr
     assert "a second, 0:00:00 left" in result.stderr
     again = run(app, command)

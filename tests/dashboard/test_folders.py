@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,19 +17,16 @@ import pandas as pd
 import pydicom
 import pytest
 from PIL import Image as Picture
-from typer.testing import CliRunner
 
-from dashboard.__main__ import app
-from dashboard.folder_runs import prefetch, runs
+from dashboard.folder_runs import runs
 from dashboard.folder_runs.journal import Journal
 from dashboard.folder_runs.listing import units_of
-from dashboard.folder_runs.planes import Plane, Unit, Wish
-from dashboard.folder_runs.prefetch import AHEAD, EACH, decoded, default_workers
-from dashboard.folder_runs.runs import BATCH, explain_paths, predict_path
+from dashboard.folder_runs.planes import Wish
+from dashboard.folder_runs.runs import FEW, explain_paths, predict_path
 from dashboard.serving.local import LocalEngine
-from dashboard.settings import ROOT
+from dashboard.settings import ROOT, ZOO
 from models.card import read_card
-from models.errors import DataError
+from models.errors import DataError, ModelError
 from models.handle import ModelHandle
 from models.io import iterate_cases
 from models.io.archive import from_path
@@ -146,8 +141,8 @@ def test_a_killed_run_goes_on_where_it_was(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
     done = predict_path(folder, model, out, None, workers=1)
-    assert sum(scored) == 38 - 3 * BATCH
-    assert scored[0] == BATCH  # in the same groups as an unbroken run, which decide the last bit of a score
+    assert sum(scored) == 38 - 3 * FEW
+    assert scored[0] == FEW  # in the same groups as an unbroken run, which decide the last bit of a score
     assert done.written == 38
     predict_path(folder, model, tmp_path / "whole.csv", None)
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -176,6 +171,23 @@ def test_a_later_call_scores_what_is_new_or_changed_and_forgets_what_is_gone(
     assert sum(scored) == 39
 
 
+def test_many_small_images_go_together_and_whole_ones_do_not(
+    make_model: MakeModel,
+    segmenter: MakeModel,
+    folder: Path,
+    tmp_path: Path,
+    scored: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "MANY", 20)
+    monkeypatch.setattr(LocalEngine, "expect_many", lambda self, model: None)
+    predict_path(folder, str(make_model()), tmp_path / "s.csv", None)
+    assert scored == [38]
+    scored.clear()
+    predict_path(folder, str(segmenter()), tmp_path / "m.csv", None)
+    assert max(scored) == FEW
+
+
 def test_other_settings_use_no_old_scores(
     make_model: MakeModel, folder: Path, tmp_path: Path, scored: list[int]
 ) -> None:
@@ -184,87 +196,6 @@ def test_other_settings_use_no_old_scores(
     scored.clear()
     predict_path(folder, str(make_model("other", calibration={"method": "temperature", "scale": 2.0})), out, None)
     assert sum(scored) == 38
-
-
-def test_a_file_that_kills_its_decoder_costs_itself_alone(
-    make_model: MakeModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    planted = tmp_path / "planted.py"
-    planted.write_text(
-        textwrap.dedent("""
-        import os, signal
-        from models.io import READERS, Reader
-        from dashboard.folder_runs.planes import work
-        def read(members, options):
-            os.kill(os.getpid(), signal.SIGSEGV)
-            yield
-        READERS.register("fatal", Reader("fatal", "a trap", (".trap",), lambda head: head.startswith(b"TRAP"), read))
-        work()
-        """)
-    )
-    monkeypatch.setattr(prefetch, "_COMMAND", (sys.executable, str(planted)))
-    for name in ("film 04.trap", "zz.trap"):
-        (folder / name).write_bytes(b"TRAP")
-    out = tmp_path / "s.csv"
-    done = predict_path(folder, str(make_model()), out, None, workers=2)
-    assert done.written == 38
-    skipped = json.loads((tmp_path / "s.manifest.json").read_text())["skipped"]
-    assert sorted(skipped) == ["broken.png", "film 04.trap", "zz.trap"]
-    assert "decoder stop" in skipped["zz.trap"]
-
-
-def test_decoders_that_cannot_start_are_one_sentence(
-    make_model: MakeModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prefetch, "_COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
-    command = ["predict", str(folder), "--model", str(make_model()), "--out", str(tmp_path / "s.csv"), "--workers", "1"]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 2
-    assert "--workers 0" in result.output
-
-
-def test_no_more_is_decoded_ahead_than_the_bound(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
-    taken = 0
-
-    def units() -> Iterator[Unit]:
-        nonlocal taken
-        for place in range(4 * AHEAD):
-            taken += 1
-            yield Unit(place, f"{place}", (str(path),), ("a.png",), "")
-
-    stream, used = decoded(units(), WISH, 2), 0
-    for unit, item in stream:
-        used += item is None
-        if used == 5:
-            time.sleep(0.5)  # time enough to read on, were it allowed
-        assert taken - used <= AHEAD
-        assert unit.place == used - (item is None)
-    assert used == 4 * AHEAD
-
-
-def test_a_zip_of_many_waits_too(tmp_path: Path) -> None:
-    for name in ("first.zip", "second.zip"):
-        with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            for number in range(4 * EACH):
-                archive.write(picture(tmp_path / "made" / f"{name}{number}.png"), f"{name}{number}.png")
-    units = [next(units_of([tmp_path / name])) for name in ("first.zip", "second.zip")]
-    names = [item.name for _, item in decoded(units, WISH, 2) if isinstance(item, Plane)]
-    assert names == [f"{name}{number}.png" for name in ("first.zip", "second.zip") for number in range(4 * EACH)]
-
-
-def test_workers_end_with_the_run(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
-    stream = decoded((Unit(place, "a", (str(path),), ("a.png",), "") for place in range(100)), WISH, 1)
-    next(stream)
-    stream.close()
-    children = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True).stdout
-    assert "dashboard.folder_runs.planes" not in children
-
-
-def test_a_handful_of_files_needs_no_process() -> None:
-    assert default_workers(3) == 0
-    assert default_workers(100_000) >= 1
 
 
 def test_the_listing_is_that_of_the_readers(folder: Path) -> None:
@@ -323,6 +254,74 @@ def test_maps_that_are_there_are_kept(
     assert len(made) == 6
 
 
+def test_maps_of_other_settings_are_removed_and_no_other_file(
+    make_model: MakeModel, folder: Path, tmp_path: Path
+) -> None:
+    out, model = tmp_path / "maps", str(make_model())
+
+    def explain(methods: list[str], show: Callable[[int, int | None], None]) -> set[str]:
+        explain_paths([folder / "film 00.png"], model, methods, "Beta", out, None, 0, show)
+        listed = {entry["file"] for entry in json.loads((out / "manifest.json").read_text())["maps"]}
+        return {path.name for path in out.glob("*.npz")} - listed
+
+    def stop(done: int, total: int | None) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    assert not explain(["grad-cam", "occlusion"], lambda done, total: None)
+    (out / "film_00.own.Beta.npz").write_bytes(b"")
+    with pytest.raises(KeyboardInterrupt):
+        explain(["grad-cam"], stop)
+    assert (out / "film_00.occlusion.Beta.npz").exists()  # until what takes its place is whole
+    assert explain(["grad-cam"], lambda done, total: None) == {"film_00.own.Beta.npz"}
+    assert {path.name for path in out.glob("*.png")} == {"film_00.grad-cam.Beta.png"}
+
+
+def test_results_depend_on_what_tells_unusual_images() -> None:
+    card = read_card(ZOO / "chest-xray-14")
+    changed = card.model_copy(update={"novelty": card.novelty.model_copy(update={"sha256": "0" * 64})})
+    settings = [runs._settings(one, None) for one in (card, changed, card.model_copy(update={"novelty": None}))]
+    assert all(one != other for one, other in itertools.combinations(settings, 2))
+
+
+def test_an_image_the_model_has_no_number_for_costs_itself_alone(
+    make_model: MakeModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = LocalEngine.predict
+
+    def predict(self, model_id, images, ctx):
+        if any(image.plane_shape == (41, 50) for image in images):
+            raise ModelError("The scores are not finite.")
+        return own(self, model_id, images, ctx)
+
+    monkeypatch.setattr(LocalEngine, "predict", predict)
+    picture(folder / "film 03.png", (41, 50))
+    model, out = str(make_model()), tmp_path / "s.csv"
+    for _ in range(2):
+        assert predict_path(folder, model, out, None).written == 37
+        skipped = json.loads((tmp_path / "s.manifest.json").read_text())["skipped"]
+        assert skipped["film 03.png"] == "The scores are not finite."
+    paths = [folder / "film 03.png", folder / "film 00.png"]
+    show = lambda done, total: None  # noqa: E731
+    assert explain_paths(paths, model, ["grad-cam"], "Beta", tmp_path / "maps", None, 0, show).written == 1
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_run(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:
+    model = make_model()
+    (model / read_card(model).weights.file).write_bytes(b"damaged")
+    seen: list[int] = []
+    with pytest.raises(ModelError):
+        predict_path(folder, str(model), tmp_path / "s.csv", None, lambda done, total: seen.append(done))
+    assert seen == [0]
+
+
+def test_a_name_is_listed_once_with_all_its_reasons(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal", {}, restart=False) as journal:
+        for name, reason in (("a", "It is cut."), ("b", "It is bad."), ("a", "It is dark."), ("a", "It is cut.")):
+            journal.skip(name, reason)
+        assert list(journal.skips()) == [("a", "It is cut. It is dark."), ("b", "It is bad.")]
+
+
 def test_a_mask_that_is_gone_is_made_again(segmenter: MakeModel, tmp_path: Path, scored: list[int]) -> None:
     for name in ("a", "b", "c"):
         picture(tmp_path / "in" / f"{name}.png")
@@ -352,8 +351,3 @@ def test_sentences_are_counted_and_the_rest_left_to_the_manifest() -> None:
     assert told.sentences["sentence 3"] == (4, ["3", "63", "123"])
     assert told.images == 200
     assert told.unsaid == 200 - 170
-
-
-def test_a_worker_reads_no_torch(tmp_path: Path) -> None:
-    code = "import sys, dashboard.folder_runs.planes; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
