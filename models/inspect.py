@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def inspect(module: nn.Module, probe: torch.Tensor) -> Inspection:
     named = {name: part for name, part in module.named_modules() if name}
     hooks = [part.register_forward_hook(_note(shapes, name)) for name, part in named.items()]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), _Operations() as counted:
             module(probe)
     finally:
         for hook in hooks:
@@ -66,7 +67,27 @@ def inspect(module: nn.Module, probe: torch.Tensor) -> Inspection:
     rows = tuple(
         LayerRow(name, type(part).__name__, shapes.get(name, ()), _parameters(part)) for name, part in named.items()
     )
-    return Inspection(rows, _parameters(module), counter.get_total_flops() // 2)
+    return Inspection(rows, _parameters(module), counted.flops // 2)
+
+
+class _Operations(TorchDispatchMode):
+    """Counts floating-point operations by torch's own formulas.
+
+    ``FlopCounterMode`` also tells modules apart, by hooks on all modules of the process, which break the gradients that
+    another thread is computing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=out)
+        return out
 
 
 def _note(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[[nn.Module, Any, Any], None]:

