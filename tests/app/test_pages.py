@@ -11,8 +11,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboard.library import Library
 from dashboard.settings import settings
 from dashboard.state import services
+from explainers.runtime.hidden import Ways
 from models.types import Case, Image, Modality, Provenance
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
+    monkeypatch.setattr(Library, "start_scan", lambda self: None)  # six models would be loaded beside every test
+    monkeypatch.setattr(Ways, "_make", lambda self: None)  # compiled for each test anew
     settings.cache_clear()
     st.cache_resource.clear()
     yield
