@@ -71,13 +71,13 @@ class LocalEngine:
     def rescan(self) -> None:
         cards, wrong = find_cards(self._folders)
         with self._lock:
-            for name, card in self._cards.items():
-                gone = self._loaded.pop(name, None) if cards.get(name) != card else None
-                if gone is not None:
-                    gone.close()
+            changed = [name for name, card in self._cards.items() if cards.get(name) != card]
+            gone = [self._loaded.pop(name) for name in changed if name in self._loaded]
             self._broken.clear()
             self._cards = cards
             self._faults = {name: ModelFault(name, message) for name, message in wrong.items()}
+        for model in gone:
+            model.close()
 
     def cards(self) -> Mapping[str, ModelCard]:
         return dict(self._cards)
