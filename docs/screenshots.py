@@ -74,9 +74,11 @@ def _settle(page: Page, page_name: str) -> None:
     elif page_name != "Models":
         page.wait_for_selector("[data-testid^=pane-]", timeout=180_000)
         page.wait_for_function(
-            "() => { const walk = (root) => [...root.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? walk(e.shadowRoot) : [])]);"
+            "(least) => { const walk = (root) => [...root.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? walk(e.shadowRoot) : [])]);"
             " const panes = walk(document).filter((e) => (e.dataset?.testid ?? '').startsWith('pane-'));"
-            " return panes.length > 1 && panes.every((e) => e.dataset.status === 'ready'); }",
+            " const list = walk(document).filter((e) => e.tagName === 'IMG' && e.naturalWidth > 0);"
+            " return list.length >= least && panes.length > 1 && panes.every((e) => e.dataset.status === 'ready'); }",
+            arg=0 if page_name else 8,
             timeout=180_000,
         )
     page.wait_for_timeout(3000)
