@@ -20,7 +20,6 @@ from models.types import Target
 
 UNTIL_CONVERGED, GAUSS, MIDPOINT = "until converged", "Gauss-Legendre", "midpoint"
 CONVERGED = 0.05  # relative L2 change of the map when the points are doubled
-_FIRST = 8  # intervals of the first refinement that may be the last
 
 
 def levels(most: int) -> list[int]:
@@ -162,7 +161,7 @@ def _refined(passes: Passes, path: _Path, targets: Sequence[Target], most: int) 
             values = path.map(inner[number] / intervals)
             change = _change(values, before.get(number))
             before[number] = values
-            settled = intervals >= _FIRST and change < CONVERGED
+            settled = change < CONVERGED
             if settled or intervals == allowed[-1]:
                 facts = {
                     "points": str(intervals + 1),
