@@ -262,7 +262,7 @@ def test_a_note_that_is_true_of_many_images_is_written_once(make_model: MakeMode
 def test_progress_away_from_a_terminal_is_a_line_now_and_then(
     make_model: MakeModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.__main__.SECONDS", 0.0)
+    monkeypatch.setattr("dashboard.commands.shared.SECONDS", 0.0)
     monkeypatch.setattr("dashboard.folder_runs.listing.SIGN", 3)
     command = ["predict", str(folder), "--model", str(make_model()), "--out", str(tmp_path / "s.csv")]
     result = run(app, command)

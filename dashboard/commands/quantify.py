@@ -1,0 +1,40 @@
+"""``python -m dashboard quantify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashboard.commands.shared import ModelOption, answer, app, meter, screen, sentence, stop
+from models.errors import SightlineError
+
+
+@app.command()
+def quantify(
+    out: Annotated[Path, typer.Option(help="Folder for quantities.json, CSV tables and masks.")],
+    scan: Annotated[
+        Path | None, typer.Argument(help="Chest CT: NIfTI, DICOM folder or zip; none for a mask alone.")
+    ] = None,
+    lesions: Annotated[
+        Path | None, typer.Option(help="Mask of the lesions; the model marks them if not given.")
+    ] = None,
+    lungs: Annotated[Path | None, typer.Option(help="Mask of the lungs; they are segmented if not given.")] = None,
+    model: ModelOption = "pneumonia-ct",
+    connectivity: Annotated[int, typer.Option(help="Voxels that belong together: 6, 18 or 26 neighbours.")] = 26,
+    minimum: Annotated[
+        float | None, typer.Option(help="Smallest lesion in mm3; if not given, 0 for a mask, 100 for a model.")
+    ] = None,
+) -> None:
+    """Write volume, number, density and place of the lesions of a chest CT, and what share of each lung they take."""
+    from dashboard.quantify.command import answer_of, quantify_paths
+
+    try:
+        with meter("marking lesions") as show:
+            done = quantify_paths(scan, lesions, lungs, model, out, connectivity, minimum, show)
+    except (SightlineError, OSError, RuntimeError) as error:
+        raise stop(sentence(error)) from None
+    for warning in done.study.warnings:
+        screen.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    answer(**answer_of(done, out))

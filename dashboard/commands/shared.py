@@ -1,0 +1,110 @@
+"""What the commands share: the typer app, sentences instead of tracebacks, progress and the answer on stdout."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from models.errors import SightlineError
+
+if TYPE_CHECKING:
+    from dashboard.folder_runs.runs import Told
+
+HELP = """The dashboard's functions without the browser.
+
+Progress goes to stderr, results to files, one JSON line to stdout. Exit code 0, or 2 with one sentence.
+"""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=HELP)
+screen = Console(stderr=True)
+SECONDS = 30.0  # between lines of progress where there is no terminal
+
+ModelOption = Annotated[str, typer.Option("--model", help="Model id, or a model folder of your own.")]
+SliceOption = Annotated[
+    int | None, typer.Option("--slice", help="Slice of a volume, from 0; the middle one if not given.")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Processes that decode; 0: none. If not given: none for a few files, else all cores but one."
+    ),
+]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier call left in the output.")]
+
+
+def stop(message: str) -> typer.Exit:
+    screen.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+def sentence(error: Exception) -> str:
+    """One line for people: our own errors say it themselves, the system's are named."""
+    if isinstance(error, SightlineError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"The output cannot be written ({error.strerror or type(error).__name__}); choose another --out."
+    return f"The network cannot run here: {str(error).splitlines()[0]}; check SIGHTLINE_DEVICE."
+
+
+def answer(**facts: Any) -> None:
+    typer.echo(json.dumps(facts))
+
+
+@contextmanager
+def meter(doing: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with done and total, images a second and the time left; away from a terminal a line now and then."""
+    pace = _Pace()
+    if screen.is_terminal:
+        columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+        with Progress(*columns, console=screen, transient=True) as progress:
+            bar = progress.add_task(doing, total=None, pace="")
+            yield lambda done, total: progress.update(bar, completed=done, total=total, pace=pace.words(done, total))
+        return
+
+    def tell(done: int, total: int | None) -> None:
+        words = pace.words(done, total)
+        if pace.due():
+            of = "" if total is None else f"{done:,} of {total:,}, "
+            screen.print(f"{doing}: {of}{words}", highlight=False, soft_wrap=True)
+
+    yield tell
+
+
+class _Pace:
+    """How fast a run goes, from the first sight of it: what an earlier call had done does not count."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+        self._first: int | None = None
+
+    def due(self) -> bool:
+        if time.monotonic() - self._told < SECONDS:
+            return False
+        self._told = time.monotonic()
+        return True
+
+    def words(self, done: int, total: int | None) -> str:
+        """Files a second, and the time left."""
+        if total is None:
+            return "looking through the files"
+        if self._first is None:
+            self._first, self._began = done, time.monotonic()
+        pace = (done - self._first) / max(time.monotonic() - self._began, 1e-6)
+        left = f", {timedelta(seconds=round((total - done) / pace))} left" if pace else ""
+        return f"{pace:.1f} a second{left}"
+
+
+def report(told: Told) -> None:
+    for sentence, (count, names) in told.sentences.items():
+        who = f"{', '.join(names)} and {count - len(names):,} more" if count > len(names) else ", ".join(names)
+        screen.print(f"{who}: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if told.unsaid:
+        screen.print(f"And {told.unsaid:,} more; all are in the manifest.", style="yellow", highlight=False)
