@@ -6,15 +6,18 @@ import atexit
 import secrets
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import streamlit as st
 
 from dashboard.jobs.desk import Desk
+from dashboard.jobs.kept import KeptJobs
 from dashboard.jobs.store import ResultStore
 from dashboard.library import Library, Summary
+from dashboard.quantify.visits import Quantities
 from dashboard.serving.factory import make_engine
 from dashboard.settings import settings
+from dashboard.volumes.desk import VolumeDesk
 from explainers.types import ParamValue
 from models.types import Case
 
@@ -40,6 +43,22 @@ def services() -> Services:
     atexit.register(desk.close)
     atexit.register(library.close)
     return Services(desk, library)
+
+
+@st.cache_resource(show_spinner=False)
+def volume_desk() -> VolumeDesk:
+    """Work on whole volumes, one for the process."""
+    made = VolumeDesk(services().desk)
+    atexit.register(made.close)  # before the desk that it asks
+    return made
+
+
+@st.cache_resource(show_spinner=False)
+def quantify_jobs() -> KeptJobs[Quantities]:
+    """Measuring of scans, one at a time for the process."""
+    made: KeptJobs[Quantities] = KeptJobs()
+    atexit.register(made.close)
+    return made
 
 
 @dataclass
@@ -132,6 +151,69 @@ class CompareView:
     held: set[str] = field(default_factory=set)
 
 
+@dataclass
+class VolumeView:
+    """What the reader has chosen on the Volume page, beside the case, model and finding of the Case page.
+
+    Attributes:
+        kind, method: as of a volume request.
+        params: method id to the settings the reader changed.
+        at: where the crosshair is, (column, row, slice), by case.
+        asked: key of the work this page waits for, "" for none; ``asked_at`` is the slice it was asked for.
+    """
+
+    kind: Literal["slices", "around", "blocks"] = "slices"
+    method: str = "grad-cam"
+    params: dict[str, dict[str, ParamValue]] = field(default_factory=dict)
+    at: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    asked: str = ""
+    asked_at: int = 0
+
+
+@dataclass
+class PreparationView:
+    """What the reader has chosen on the Preparation page, beside the case, model and slice of the Case page.
+
+    Attributes:
+        presets: id of the list of steps, by case.
+        on: whether a step is run, by preset and step.
+        params: step id to the settings the reader changed.
+        reference: case that the registration moves to; "" for none.
+        asked: key of the work this page shows or waits for, by case.
+        method: explanation compared before and after; "" for none.
+        held, stopped: keys of explanations, as of the Case page.
+    """
+
+    presets: dict[str, str] = field(default_factory=dict)
+    on: dict[tuple[str, str], bool] = field(default_factory=dict)
+    params: dict[str, dict[str, ParamValue]] = field(default_factory=dict)
+    reference: str = ""
+    asked: dict[str, str] = field(default_factory=dict)
+    method: str = ""
+    held: set[str] = field(default_factory=set)
+    stopped: set[str] = field(default_factory=set)
+
+
+@dataclass
+class QuantifyView:
+    """What the reader has chosen on the Quantify page, beside the case of the Case page.
+
+    Attributes:
+        supplied: lesions are the case's own mask, by case; chosen anew for each.
+        prior: id of the case to compare with, by case; "" for none.
+        connectivity, minimum_mm3: how lesions are counted; None for the usual minimum.
+        place: where the crosshair goes, (column, row, slice) of the upright scan, by case.
+        asked: key of the work this page shows or waits for, by case.
+    """
+
+    supplied: dict[str, bool] = field(default_factory=dict)
+    prior: dict[str, str] = field(default_factory=dict)
+    connectivity: int = 26
+    minimum_mm3: float | None = None
+    place: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
+
+
 def _session(key: str, kind: type[T]) -> T:
     """The session's object of that kind, made when first asked for."""
     if key not in st.session_state:
@@ -154,6 +236,18 @@ def compare_view() -> CompareView:
 
 def audit_view() -> AuditView:
     return _session("audit_view", AuditView)
+
+
+def volume_view() -> VolumeView:
+    return _session("volume_view", VolumeView)
+
+
+def preparation_view() -> PreparationView:
+    return _session("preparation_view", PreparationView)
+
+
+def quantify_view() -> QuantifyView:
+    return _session("quantify_view", QuantifyView)
 
 
 def to_case_page() -> None:

@@ -44,6 +44,18 @@ class RunContext:
         """For work that does not count: it stops when this is cancelled, and reports nothing."""
         return RunContext(cancelled=self._cancelled)
 
+    def part(self, steps: int, total: int) -> RunContext:
+        """For a piece of the work that counts by itself: its ``total`` ticks are worth ``steps`` of this."""
+        told = 0
+
+        def tell(fraction: float) -> None:
+            nonlocal told
+            reached = round(fraction * steps)
+            self.ticks, told = self.ticks + reached - told, reached
+            self._report()
+
+        return RunContext(total, tell, self._cancelled)
+
     def check(self) -> None:
         """Raises Cancelled if the user stopped the work."""
         if self._cancelled.is_set():
@@ -53,5 +65,8 @@ class RunContext:
         """Count work done; raises Cancelled if the user stopped it."""
         self.check()
         self.ticks += steps
+        self._report()
+
+    def _report(self) -> None:
         if self._on_progress is not None:
             self._on_progress(min(1.0, self.ticks / self.total))

@@ -122,15 +122,31 @@ def stack(image: Image, spec: InputSpec) -> FloatArray:
         return image.values
     if image.within is None:
         return np.repeat(image.values, spec.slices, axis=0)
+    volume, _ = image.within
+    below, above, share = neighbours(image, spec)
+    weight = share.astype(np.float32)[:, None, None]
+    values: FloatArray = volume.values[0, below] * (1 - weight) + volume.values[0, above] * weight
+    return values
+
+
+def neighbours(image: Image, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Which slices of its volume make the channels that a network of several slices sees of a slice.
+
+    Returns:
+        (slices,) indices of the slice below each channel's place and of the one above it, and the share of the latter,
+        [0, 1); the one below has the rest.
+
+    Raises:
+        DataError: the image is no slice of a volume.
+    """
+    if image.within is None:
+        raise DataError("This image is no slice of a volume, so it has no neighbouring slices; open the whole series.")
     volume, index = image.within
     spacing = volume.geometry.spacing[2] if volume.geometry else spec.slice_step_mm
     offsets = (np.arange(spec.slices) - spec.slices // 2) * spec.slice_step_mm / spacing
     places = np.clip(index + offsets, 0, volume.depth - 1)
-    below = np.floor(places).astype(int)
-    above = np.minimum(below + 1, volume.depth - 1)
-    weight = (places - below).astype(np.float32)[:, None, None]
-    values: FloatArray = volume.values[0, below] * (1 - weight) + volume.values[0, above] * weight
-    return values
+    below = np.floor(places).astype(np.int64)
+    return below, np.minimum(below + 1, volume.depth - 1), places - below
 
 
 def _to_channels(grey: FloatArray, channels: int) -> FloatArray:

@@ -39,6 +39,39 @@ def input_to_image(
     return np.where(seen, laid, outside).astype(np.float32)
 
 
+def grid_to_volume(
+    values: FloatArray,
+    grid_to_image: NDArray[np.float64],
+    image_shape: tuple[int, int, int],
+    known: NDArray[np.bool_] | None = None,
+) -> FloatArray:
+    """Maps on the input grid, slice over slice, laid into the volume; as :func:`input_to_image` along all three axes.
+
+    Args:
+        values: (d, h, w) float32.
+        grid_to_image: (4, 4) float64, (column, row, slice, 1) on the grid to the same in the volume: scaling and shift.
+        image_shape: (D, H, W) of the volume.
+        known: (d,), which slices of the grid count; the others have no weight. None for all.
+
+    Returns:
+        (D, H, W) float32, same unit; 0 where the grid does not reach or only unknown slices do.
+    """
+    plane = grid_to_image[np.ix_([0, 1, 3], [0, 1, 3])]
+    rows, columns = _axes(plane, (values.shape[1], values.shape[2]), image_shape[1:])
+    slices = _weights(grid_to_image[2, 2], grid_to_image[2, 3], values.shape[0], image_shape[0])
+    if known is not None:
+        slices = np.where(known, slices, 0.0)
+    total = slices.sum(axis=1, keepdims=True)
+    slices = np.divide(slices, total, out=np.zeros_like(slices), where=total > 0)
+    laid = np.zeros(image_shape, dtype=np.float32)
+    for number, weights in enumerate(slices):
+        near = np.flatnonzero(weights)
+        if near.size:
+            mixed = np.tensordot(weights[near], values[near].astype(np.float64), axes=1)
+            laid[number] = rows @ mixed @ columns.T
+    return laid
+
+
 def covered(
     grid_to_image: NDArray[np.float64], grid_shape: tuple[int, int], image_shape: tuple[int, int]
 ) -> NDArray[np.bool_]:

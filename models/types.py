@@ -47,10 +47,13 @@ class Geometry:
         affine: (4, 4) float64, maps (column, row, slice, 1) to millimetres.
         frame: "patient" when the millimetres are LPS patient coordinates; "plane" when only the pixel
             spacing is known (a projection film), so that x and y run along columns and rows.
+        uneven_mm: shortest and longest distance between neighbouring slices where they are not evenly spaced (slices
+            are missing, for one), so that the affine is true only at both ends; None for a regular grid.
     """
 
     affine: NDArray[np.float64]
     frame: Literal["patient", "plane"] = "patient"
+    uneven_mm: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
@@ -64,6 +67,16 @@ class Geometry:
         """Pixel spacing in mm along (column, row, slice)."""
         sx, sy, sz = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(sx), float(sy), float(sz)
+
+    @property
+    def tilt_degrees(self) -> float:
+        """Largest angle between an axis and the normal of the other two: 0 for a right-angled grid.
+
+        For a tilted gantry, the angle by which the step from slice to slice leaves the slices' normal.
+        """
+        matrix = self.affine[:3, :3]
+        lengths = np.linalg.norm(matrix, axis=0) * np.linalg.norm(np.linalg.inv(matrix), axis=1)
+        return float(np.degrees(np.arccos(np.clip(1 / lengths.max(), 0.0, 1.0))))
 
     def to_world(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 3) indices (column, row, slice) to (n, 3) mm."""
@@ -127,6 +140,7 @@ CT_WINDOWS = (
     Window("lung", -600, 1500),
     Window("mediastinum", 40, 400),
     Window("bone", 400, 1800),
+    Window("brain", 40, 80),
 )
 
 
@@ -161,7 +175,8 @@ class Image:
             )
         if values.dtype != np.float32 or values.flags.writeable:
             values = values.astype(np.float32)
-        if not np.isfinite(values).all():
+        # Plane by plane: a mask of a whole volume takes longer to allocate than to compute.
+        if not all(np.isfinite(plane).all() for channel in values for plane in channel):
             raise DataError(
                 "The image holds values that are not numbers (NaN or infinite); export it again without them."
             )

@@ -21,20 +21,39 @@ def quantify(
         Path | None, typer.Option(help="Mask of the lesions; the model marks them if not given.")
     ] = None,
     lungs: Annotated[Path | None, typer.Option(help="Mask of the lungs; they are segmented if not given.")] = None,
+    prior: Annotated[Path | None, typer.Option(help="Earlier chest CT of the patient, to compare with.")] = None,
+    prior_lesions: Annotated[
+        Path | None, typer.Option(help="Mask of the lesions of the earlier CT, or of an earlier mask alone.")
+    ] = None,
+    prior_lungs: Annotated[Path | None, typer.Option(help="Mask of the lungs of the earlier CT.")] = None,
     model: ModelOption = "pneumonia-ct",
     connectivity: Annotated[int, typer.Option(help="Voxels that belong together: 6, 18 or 26 neighbours.")] = 26,
     minimum: Annotated[
         float | None, typer.Option(help="Smallest lesion in mm3; if not given, 0 for a mask, 100 for a model.")
     ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the registration.")] = 0,
 ) -> None:
-    """Write volume, number, density and place of the lesions of a chest CT, and what share of each lung they take."""
-    from dashboard.quantify.command import answer_of, quantify_paths
+    """Write volume, number, density and place of the lesions of a chest CT, what share of each lung they take, and what
+    changed since an earlier one."""
+    from dashboard.quantify.command import Files, answer_of, quantify_paths
 
+    earlier = Files(prior, prior_lesions, prior_lungs)
     try:
         with meter("marking lesions") as show:
-            done = quantify_paths(scan, lesions, lungs, model, out, connectivity, minimum, show)
+            done = quantify_paths(
+                Files(scan, lesions, lungs),
+                out,
+                prior=earlier if earlier != Files() else None,
+                model=model,
+                connectivity=connectivity,
+                minimum_mm3=minimum,
+                seed=seed,
+                show=show,
+            )
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None
-    for warning in done.study.warnings:
+    followup = done.followup
+    said = () if followup is None else (*followup.warnings, *([followup.reason] if followup.reason else []))
+    for warning in (*done.study.warnings, *said):
         screen.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
     answer(**answer_of(done, out))

@@ -13,7 +13,7 @@ from models.errors import SightlineError
 from models.io import READERS
 from models.io.archive import from_path, is_clutter
 from models.io.base import HEAD_BYTES, Member, Options, decoding
-from models.io.dicom_header import parse
+from models.io.dicom_header import parse_header
 from models.io.limits import LOCAL_LIMITS
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -105,4 +105,4 @@ def _series(path: Path) -> str | None:
 def _uid(member: Member) -> str | None:
     options = Options(limits=LOCAL_LIMITS)
     with decoding("DICOM file"):
-        return str(parse(member.load(options.limits), options, header_only=True).get("SeriesInstanceUID") or "") or None
+        return str(parse_header(member, options, ("SeriesInstanceUID",)).get("SeriesInstanceUID") or "") or None

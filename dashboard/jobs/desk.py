@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from dashboard.jobs.runner import JobRunner, State
 from dashboard.jobs.store import ResultStore
 from dashboard.serving.types import Engine, ExplainRequest, Explanation, image_digest
 from explainers import EXPLAINERS
 from models.context import RunContext
-from models.errors import SightlineError
+from models.errors import Cancelled, ExplainError, SightlineError
 from models.types import Image, Prediction
 
 log = logging.getLogger(__name__)
 KEPT_PREDICTIONS = 4096
 KEPT_MASKS = 16  # predictions with the masks of a segmentation network, a megabyte or so each
 KEPT_EXPLANATIONS = 64
+LARGE = 8 * 2**20  # bytes of a map, as of a volume, which is read again from the disk
+BACKGROUND = 10**6  # priority of work that no reader waits for
+T = TypeVar("T")
 _Key = tuple[str, str, str]
 
 
@@ -55,7 +60,7 @@ class Desk:
     def __init__(self, engine: Engine, store: ResultStore) -> None:
         self.engine = engine
         self._store = store
-        self._runner: JobRunner[Explanation] = JobRunner()
+        self._runner: JobRunner[Any] = JobRunner()
         self._predictions: OrderedDict[_Key, Prediction] = OrderedDict()
         self._masked: OrderedDict[_Key, Prediction] = OrderedDict()
         self._recent: OrderedDict[str, Explanation] = OrderedDict()
@@ -102,7 +107,7 @@ class Desk:
             return Answer("", "failed", message=str(error))
         job = self._runner.get(key)
         if job is None or not job.active:
-            known = self._known(key)
+            known = self.find(key)
             if known is not None:
                 return Answer(key, "done", 1.0, explanation=known, stored=job is None)
             if job is not None and job.state == "failed":
@@ -112,6 +117,31 @@ class Desk:
             self.engine.expect(request)
         job = self._runner.submit(key, lambda ctx: self._work(key, request, ctx), owner, priority)
         return Answer(key, job.state, job.progress, job.message, job.result, False, job.partial, expected)
+
+    def in_turn(self, request: ExplainRequest, owner: str, ctx: RunContext) -> Explanation:
+        """The explanation, waited for and worked on only when no reader's is; for the many of a volume.
+
+        Raises:
+            SightlineError: it failed, or ``ctx`` was cancelled.
+        """
+        key = self.engine.key(request)
+        known = self.find(key)
+        return known or self.do_in_turn(key, lambda own: self._work(key, request, own), owner, ctx)
+
+    def do_in_turn(self, key: str, work: Callable[[RunContext], T], owner: str, ctx: RunContext) -> T:
+        """As :meth:`in_turn`, for other short work with a network, which must not run beside explanations."""
+        job = self._runner.submit(key, work, owner, BACKGROUND)
+        try:
+            while not job.finished.wait(0.1):
+                job.asked = time.monotonic()
+                ctx.check()
+        finally:
+            self._runner.release(key, owner)
+            self._runner.forget(key)
+        if job.state != "done":
+            raise ExplainError(job.message) if job.state == "failed" else Cancelled("Stopped by the user.")
+        result: Any = job.result
+        return result
 
     def retry(self, key: str) -> None:
         """Forget that a job failed, so that the next ask starts it again."""
@@ -128,14 +158,19 @@ class Desk:
 
     def _work(self, key: str, request: ExplainRequest, ctx: RunContext) -> Explanation:
         explanation = self.engine.explain(request, ctx)
+        self.keep(key, explanation)
+        return explanation
+
+    def keep(self, key: str, explanation: Explanation) -> None:
+        """Remember a result, and store it."""
         self._remember(key, explanation)
         try:
             self._store.put(key, explanation)
         except OSError as error:  # a full disk costs the next reload its results, not this reader the map
             log.warning("A result could not be stored (%s); free some disk space.", type(error).__name__)
-        return explanation
 
-    def _known(self, key: str) -> Explanation | None:
+    def find(self, key: str) -> Explanation | None:
+        """A result of this process, or a stored one."""
         with self._lock:
             if key in self._recent:
                 self._recent.move_to_end(key)
@@ -146,6 +181,8 @@ class Desk:
         return stored
 
     def _remember(self, key: str, explanation: Explanation) -> None:
+        if explanation.attribution.values.nbytes > LARGE:
+            return
         with self._lock:
             self._recent[key] = explanation
             while len(self._recent) > KEPT_EXPLANATIONS:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
 
+from dashboard.quantify.assess import Marked, Marker, ShowProgress
 from dashboard.quantify.grid import BoolArray, upright
 from dashboard.quantify.lungs import Lungs
 from dashboard.serving.types import Engine
@@ -21,8 +21,19 @@ MARGIN_MM = 10.0  # of the picture that the model is shown, around the lungs
 BATCH = 8
 
 
+def model_marker(engine: Engine, card: ModelCard, show: ShowProgress) -> Marker:
+    """A marker that asks a model."""
+
+    def mark(scan: Image, lungs: Lungs) -> Marked:
+        found, warnings = lesions_by_model(scan, lungs, engine, card, show)
+        by = f"model {card.id} (weights {card.weights.sha256[:12]}), slice by slice in the lungs"
+        return Marked(found, by, MINIMUM_MM3, warnings)
+
+    return mark
+
+
 def lesions_by_model(
-    scan: Image, lungs: Lungs, engine: Engine, card: ModelCard, show: Callable[[int, int | None], None]
+    scan: Image, lungs: Lungs, engine: Engine, card: ModelCard, show: ShowProgress
 ) -> tuple[BoolArray, tuple[str, ...]]:
     """(D, H, W) voxels in the lungs that reach the threshold of one of the model's classes, and warnings.
 

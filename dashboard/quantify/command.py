@@ -2,103 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from dashboard.quantify.grid import BoolArray, check_fits, ct_values, mask_of, upright
-from dashboard.quantify.lungs import Lungs, lungs_of_mask, segment_lungs
+from dashboard.quantify.assess import Marker, ShowProgress, assess
+from dashboard.quantify.followup import FollowUp, Visit, follow_up
+from dashboard.quantify.followup_report import FOLDER, summary, write_follow_up
+from dashboard.quantify.grid import check_fits, ct_values, upright
 from dashboard.quantify.report import JSON_FILE, write_report
-from dashboard.quantify.study import Study, study_of
+from dashboard.quantify.study import Study
 from models.errors import DataError
 from models.io import read_case
 from models.io.limits import LOCAL_LIMITS
 from models.types import Case, Image, Modality
 
-ShowProgress = Callable[[int, int | None], None]
 MODEL = "pneumonia-ct"
 _LOWEST_AIR_HU, _AIR_HU, _HIGHEST_HU = -5000.0, -500.0, 40_000.0
 
 
+@dataclass(frozen=True)
+class Files:
+    """What belongs to one study: a CT, or a mask of the lesions alone, with masks if they are supplied."""
+
+    scan: Path | None = None
+    lesions: Path | None = None
+    lungs: Path | None = None
+
+    @property
+    def like(self) -> Path | None:
+        """The NIfTI file whose order of axes the written masks take."""
+        first = self.scan or self.lesions
+        return first if first is not None and first.name.lower().endswith((".nii", ".nii.gz")) else None
+
+
 @dataclass(frozen=True, eq=False)
 class Quantified:
-    """A study and the files that tell it."""
+    """A study, what changed since the prior one, and the files that tell it."""
 
     study: Study
     files: tuple[str, ...]
+    followup: FollowUp | None = None
 
 
 def quantify_paths(
-    scan: Path | None,
-    lesions: Path | None,
-    lungs: Path | None,
-    model: str,
+    now: Files,
     out: Path,
+    *,
+    prior: Files | None = None,
+    model: str = MODEL,
     connectivity: int = 26,
     minimum_mm3: float | None = None,
+    seed: int = 0,
     show: ShowProgress = lambda done, total: None,
 ) -> Quantified:
     """Quantities of a CT, of a CT with supplied masks, or of masks alone, written to a folder.
 
     Args:
-        scan: CT: NIfTI, a DICOM folder or zip. None with ``lesions`` alone.
-        lesions: mask of the lesions; without it the model marks them.
-        lungs: mask of the lungs (one label, or one for each); without it they are segmented.
+        now: without a lesion mask the model marks them; without a lung mask they are segmented.
+        prior: an earlier study of the patient; its own quantities go into the folder "prior".
         minimum_mm3: smaller lesions are left out; None for 0 with a supplied mask, 100 with a model.
+        seed: of the registration.
         show: called with slices done and in all while the model works.
 
     Raises:
         DataError, ModelError, OSError: a file, the model or the folder is unusable, masks do not fit the scan, or the
             lungs cannot be had and the model needs them.
     """
-    if scan is None and lesions is None:
+    if now.scan is None and now.lesions is None:
         raise DataError("There is nothing to quantify: give a CT, or a mask with --lesions.")
-    digests: dict[str, str] = {}
-    image, notes = (None, ()) if scan is None else _scan(scan, digests)
-    marked = None if lesions is None else _mask(lesions, "The lesion mask", image, digests, "lesions")
-    reference = image or marked
-    lung_image = None if lungs is None else _mask(lungs, "The lung mask", reference, digests, "lungs")
-    if reference is None or reference.geometry is None:
-        raise DataError("There is no grid to measure on: give a CT, or a mask with --lesions.")
-
-    found: Lungs | None = None
-    if lung_image is not None and lung_image.geometry is not None:
-        found = lungs_of_mask(mask_of(lung_image, "The lung mask"), lung_image.geometry)
-    elif image is not None:
-        found, notes = _segmented(image, notes, needed=marked is None)
-
-    infected: BoolArray
-    if marked is not None:
-        infected, by, least = mask_of(marked, "The lesion mask") > 0, "supplied mask", 0.0
-    elif image is not None and found is not None:
-        infected, by, least, more = _by_model(image, found, model, show)
-        notes += more
-    study = study_of(
-        infected,
-        reference.geometry,
-        by,
-        image,
-        found,
-        lungs_grow=lungs is None,
-        connectivity=connectivity,  # type: ignore[arg-type]
-        minimum_mm3=least if minimum_mm3 is None else minimum_mm3,
-        warnings=notes,
+    if prior is not None and (prior.scan is None) != (now.scan is None):
+        raise DataError("A scan cannot be compared with a mask alone; give both scans, or both masks.")
+    marker = _marker(model, show)
+    current, digests = _visit(now, marker, connectivity, minimum_mm3)
+    if prior is None:
+        return Quantified(current.study, write_report(current.study, out, now.like, sha256=digests))
+    before, prior_digests = _visit(prior, marker, connectivity, minimum_mm3, "The prior ")
+    found = follow_up(current, before, seed)
+    files = write_report(current.study, out, now.like, sha256=digests, followup=summary(found))
+    files += tuple(
+        f"{FOLDER}/{name}" for name in write_report(before.study, out / FOLDER, prior.like, sha256=prior_digests)
     )
-    first = scan or lesions
-    like = first if first is not None and first.name.lower().endswith((".nii", ".nii.gz")) else None
-    return Quantified(study, write_report(study, out, like, sha256=digests))
+    return Quantified(current.study, files + write_follow_up(found, current.study, out, now.like), found)
 
 
-def _scan(path: Path, digests: dict[str, str]) -> tuple[Image, tuple[str, ...]]:
+def _visit(
+    files: Files, marker: Marker, connectivity: int, minimum_mm3: float | None, which: str = "The "
+) -> tuple[Visit, dict[str, str]]:
+    """A study of some files, and their digests."""
+    digests: dict[str, str] = {}
+    scan, notes = (None, ()) if files.scan is None else _scan(files.scan, f"{which}scan", digests)
+    lesions = lungs = None
+    if files.lesions is not None:
+        lesions = _mask(files.lesions, f"{which}lesion mask", scan, digests, "lesions")
+    if files.lungs is not None:
+        lungs = _mask(files.lungs, f"{which}lung mask", scan or lesions, digests, "lungs")
+    study = assess(scan, lesions, lungs, marker, connectivity, minimum_mm3, notes)
+    return Visit(study, scan), digests
+
+
+def _scan(path: Path, what: str, digests: dict[str, str]) -> tuple[Image, tuple[str, ...]]:
     """An upright CT in HU, and what its reader noted."""
-    case = _read(path, "The scan", None)
+    case = _read(path, what, None)
     digests["scan"] = case.provenance.sha256
     image = case.image
     low, high = float(image.values.min()), float(image.values.max())
     looks_like_hu = _LOWEST_AIR_HU <= low <= _AIR_HU and high <= _HIGHEST_HU
     if image.unit == "stored value" and image.modality is Modality.UNKNOWN and looks_like_hu:
         image = replace(image, unit="HU", modality=Modality.CT)  # resampled, so that its values are not whole
-    turned = upright(image)
+    turned = upright(image, what)
     ct_values(turned)
     return turned, case.provenance.notes
 
@@ -120,40 +132,29 @@ def _read(path: Path, what: str, modality: Modality | None) -> Case:
     return case
 
 
-def _segmented(image: Image, notes: tuple[str, ...], needed: bool) -> tuple[Lungs | None, tuple[str, ...]]:
-    """The lungs, or None and the reason, where lesions can be measured without them."""
-    try:
-        return segment_lungs(image), notes
-    except DataError as error:
-        if needed:
-            raise
-        return None, (*notes, f"Nothing is said in percent of the lungs. {error}")
+def _marker(model: str, show: ShowProgress) -> Marker:
+    """Opens the model when first asked."""
 
+    @cache
+    def opened() -> Marker:
+        from dashboard.folder_runs.runs import open_model  # torch: seconds that masks can do without
+        from dashboard.quantify.by_model import model_marker
 
-def _by_model(
-    image: Image, lungs: Lungs, model: str, show: ShowProgress
-) -> tuple[BoolArray, str, float, tuple[str, ...]]:
-    """What the model marks, in words by whom, the least size, and warnings."""
-    from dashboard.folder_runs.runs import open_model  # torch: seconds that masks can do without
-    from dashboard.quantify.by_model import MINIMUM_MM3, lesions_by_model
+        return model_marker(*open_model(model), show)
 
-    engine, card = open_model(model)
-    found, warnings = lesions_by_model(image, lungs, engine, card, show)
-    return (
-        found,
-        f"model {card.id} (weights {card.weights.sha256[:12]}), slice by slice in the lungs",
-        MINIMUM_MM3,
-        warnings,
-    )
+    return lambda scan, lungs: opened()(scan, lungs)
 
 
 def answer_of(done: Quantified, out: Path) -> dict[str, object]:
     """The line for standard output."""
     both = done.study.both
-    return {
+    facts: dict[str, object] = {
         "lesion_count": len(done.study.lesions.items),
         "total_lesion_ml": round(done.study.lesions.total_ml, 6),
         "involvement_percent": None if both is None else round(both.involvement_percent, 6),
         "severity": None if both is None else both.severity_words,
         "quantities": str(out / JSON_FILE),
     }
+    if done.followup is not None:
+        facts["followup"] = {"compared": not done.followup.reason} | done.followup.counts
+    return facts

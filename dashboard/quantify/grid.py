@@ -14,6 +14,7 @@ from models.types import Geometry, Image
 
 BoolArray = NDArray[np.bool_]
 ML_PER_MM3 = 1e-3
+UNEVEN = 1.1  # largest over smallest distance of neighbouring slices; what lies below changes ml by less
 _FEW = 16  # distinct values that a mask may hold
 
 
@@ -21,7 +22,7 @@ def geometry_of(image: Image, what: str = "The scan") -> Geometry:
     """The geometry of a volume whose voxels can be measured.
 
     Raises:
-        DataError: it is one slice, in colour, or its spacing is not known.
+        DataError: it is one slice, in colour, or its spacing is not known or not the same throughout.
     """
     if not image.is_volume or image.depth < 2:
         raise DataError(f"{what} is a single slice; volumes in ml need all slices of the scan.")
@@ -35,6 +36,12 @@ def geometry_of(image: Image, what: str = "The scan") -> Geometry:
         raise DataError(
             f"{what} states neither its place nor its voxel spacing (1 x 1 x 1 mm stands for unknown), so nothing can be"
             " measured in mm or ml; export it anew."
+        )
+    low, high = image.geometry.uneven_mm or (1.0, 1.0)
+    if high > UNEVEN * low:
+        raise DataError(
+            f"{what} has slices at unequal distances ({low:g} to {high:g} mm apart; some may be missing), so volumes in ml would"
+            " be wrong; give the complete series."
         )
     return image.geometry
 
@@ -154,3 +161,20 @@ def upright(image: Image, what: str = "The scan") -> Image:
         return image
     values = np.stack([turn.apply(channel) for channel in image.values])
     return replace(image, values=values, geometry=turn.geometry(geometry, image.values.shape[1:]))
+
+
+def shrunk(values: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:
+    """(D, H, W) means of blocks of so many slices, rows and columns; the last ones are filled up with their edge."""
+    pad = [(0, -size % factor) for size, factor in zip(values.shape, factors, strict=True)]
+    blocks = np.pad(values, pad, mode="edge")
+    shape = [part for size, factor in zip(blocks.shape, factors, strict=True) for part in (size // factor, factor)]
+    return blocks.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+def shrunk_geometry(geometry: Geometry, factors: tuple[int, ...]) -> Geometry:
+    """Where those blocks lie."""
+    scale = np.array(factors[::-1], dtype=float)
+    affine = geometry.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
+    affine[:3, :3] *= scale
+    return Geometry(affine, geometry.frame)

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from dashboard.quantify.airways import find_airways
 from dashboard.quantify.closing import close_lung
-from dashboard.quantify.grid import BoolArray, Turn, ct_values, voxel_ml
+from dashboard.quantify.grid import BoolArray, Turn, ct_values, shrunk, shrunk_geometry, voxel_ml
 from dashboard.quantify.plausible import check_lungs
 from models.errors import DataError
 from models.types import Geometry, Image
@@ -74,7 +74,7 @@ def segment_lungs(image: Image) -> Lungs:
     turn = Turn.of(geometry)
     hu, upright = turn.apply(values), turn.geometry(geometry, values.shape)
     factors = tuple(max(1, round(GRID_MM / mm)) for mm in upright.spacing[::-1])
-    labels, sides, warnings = _on_coarse_grid(_shrunk(hu, factors), _shrunk_geometry(upright, factors))
+    labels, sides, warnings = _on_coarse_grid(shrunk(hu, factors), shrunk_geometry(upright, factors))
     closed = sides > 0
     near = _grown(sides)
     aerated = labels > 0
@@ -205,23 +205,6 @@ def _grown(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Sides with a margin of one voxel."""
     margin = ndimage.grey_dilation(sides, footprint=ndimage.generate_binary_structure(3, 1))
     return np.where(sides > 0, sides, margin)
-
-
-def _shrunk(hu: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:
-    """Means of blocks; the last ones are filled up with their edge."""
-    pad = [(0, -size % factor) for size, factor in zip(hu.shape, factors, strict=True)]
-    blocks = np.pad(hu, pad, mode="edge")
-    shape = [part for size, factor in zip(blocks.shape, factors, strict=True) for part in (size // factor, factor)]
-    return blocks.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32)
-
-
-def _shrunk_geometry(geometry: Geometry, factors: tuple[int, ...]) -> Geometry:
-    """Where those blocks lie."""
-    scale = np.array(factors[::-1], dtype=float)
-    affine = geometry.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
-    affine[:3, :3] *= scale
-    return Geometry(affine, geometry.frame)
 
 
 def _enlarged(array: NDArray, factors: tuple[int, ...], shape: tuple[int, ...]) -> NDArray:  # type: ignore[type-arg]

@@ -1,9 +1,10 @@
 """Whether what was found can be the lungs of an adult, and whether the scan holds all of them.
 
-Bounds: the residual volume of a short woman (1.50 m, 25 years: 1.1 l, 5th percentile 0.5 l) and the total capacity of a
-tall man (2.00 m: 8.9 l, 95th percentile 10.1 l) by the European reference equations (Quanjer et al., Eur Respir J 1993,
-6 Suppl 16:5-40), and up to 1 l of tissue and blood, which a CT counts too. Each lung has between a sixth and five
-sixths of it; a healthy right lung has a little more than half.
+The bounds are this project's own, wide enough that only what cannot be lungs is refused. Below: what stays in the lungs
+of a small adult after breathing out, about 1 l. Above: the total capacity of a tall man by the European equation
+(7.99 h - 7.08 l with h in m: 8.9 l at 2.00 m, just beyond the heights it was made for; Quanjer et al., Eur Respir J 1993,
+6 Suppl 16:5-40), about 1 l for those above the mean, and up to 1 l of tissue and blood, which a CT counts too. Each lung
+has between a sixth and five sixths of both; a healthy right lung has a little more than half.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from models.types import Geometry
 
 JSON_FILE, LESIONS_FILE, LUNGS_FILE, HISTOGRAM_FILE = "quantities.json", "lesions.csv", "lungs.csv", "histogram.csv"
 LESION_MASK, LUNG_MASK = "lesions.nii.gz", "lungs.nii.gz"
+COMPRESSION = 5  # of the masks: twice as fast as 9, 2 % larger
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LESION_COLUMNS = ("number", "side", "volume_ml", "voxels", "mean_hu", "diameter_mm", "x_mm", "y_mm", "z_mm")
 
@@ -40,22 +41,28 @@ def write_report(study: Study, out: Path, like: Path | None = None, **about: Any
         OSError: the folder cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
+    files = report_files(study, like, **about)
+    for stale in {LUNGS_FILE, LUNG_MASK, HISTOGRAM_FILE} - set(files):
+        (out / stale).unlink(missing_ok=True)
+    for name, content in files.items():
+        write_whole(out / name, content)
+    return tuple(files)
+
+
+def report_files(study: Study, like: Path | None = None, **about: Any) -> dict[str, bytes]:
+    """The files of :func:`write_report` by name."""
     files = {
-        LESIONS_FILE: _csv(_LESION_COLUMNS, [_lesion_row(lesion) for lesion in study.lesions.items]),
-        LESION_MASK: _nifti(study.lesions.labels, study.geometry, like),
+        LESIONS_FILE: csv_bytes(_LESION_COLUMNS, [_lesion_row(lesion) for lesion in study.lesions.items]),
+        LESION_MASK: nifti_bytes(study.lesions.labels, study.geometry, like),
     }
     if study.lungs is not None:
         sides = np.where(study.lungs.right, RIGHT, np.where(study.lungs.left, LEFT, 0))
         rows = [_lung_row(lung) for lung in study.measures]
-        files |= {LUNGS_FILE: _csv(tuple(rows[0]), rows), LUNG_MASK: _nifti(sides, study.geometry, like)}
+        files |= {LUNGS_FILE: csv_bytes(tuple(rows[0]), rows), LUNG_MASK: nifti_bytes(sides, study.geometry, like)}
         if study.measures[0].histogram_ml.size:
-            files[HISTOGRAM_FILE] = _csv(("low_hu", "high_hu", "right_ml", "left_ml"), _histogram_rows(study.measures))
-    for stale in {LUNGS_FILE, LUNG_MASK, HISTOGRAM_FILE} - set(files):
-        (out / stale).unlink(missing_ok=True)
-    files[JSON_FILE] = (json.dumps(as_json(study) | about, indent=2) + "\n").encode()
-    for name, content in files.items():
-        write_whole(out / name, content)
-    return tuple(files)
+            columns = ("low_hu", "high_hu", "right_ml", "left_ml")
+            files[HISTOGRAM_FILE] = csv_bytes(columns, _histogram_rows(study.measures))
+    return files | {JSON_FILE: (json.dumps(as_json(study) | about, indent=2) + "\n").encode()}
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -64,24 +71,24 @@ def as_json(study: Study) -> dict[str, Any]:
     sides = {side: [one for one in lesions.items if one.side == side] for side in ("right", "left", "unknown")}
     return {
         "lesion_count": len(lesions.items),
-        "total_lesion_ml": _short(lesions.total_ml),
-        "lung_ml": None if both is None else _short(both.volume_ml),
-        "involvement_percent": None if both is None else _short(both.involvement_percent),
+        "total_lesion_ml": short(lesions.total_ml),
+        "lung_ml": None if both is None else short(both.volume_ml),
+        "involvement_percent": None if both is None else short(both.involvement_percent),
         "severity": None if both is None else both.severity,
         "severity_words": None if both is None else both.severity_words,
         "lungs": {lung.where: _lung(lung) for lung in study.measures},
         "lesions_by_side": {
-            side: {"lesion_count": len(found), "lesion_ml": _short(sum(one.volume_ml for one in found))}
+            side: {"lesion_count": len(found), "lesion_ml": short(sum(one.volume_ml for one in found))}
             for side, found in sides.items()
             if found or side != "unknown"
         },
         "lesions": [_lesion(lesion) for lesion in lesions.items],
-        "spacing_mm": [_short(mm) for mm in study.geometry.spacing],
+        "spacing_mm": [short(mm) for mm in study.geometry.spacing],
         "voxel_ml": voxel_ml(study.geometry),
         "voxels": list(reversed(lesions.labels.shape)),
         "connectivity": lesions.connectivity,
         "minimum_mm3": lesions.minimum_mm3,
-        "below_minimum": {"count": lesions.left_out, "total_ml": _short(lesions.left_out_ml)},
+        "below_minimum": {"count": lesions.left_out, "total_ml": short(lesions.left_out_ml)},
         "lesions_by": study.lesions_by,
         "lungs_by": None if study.lungs is None else study.lungs.method,
         "sides_by": lesions.side_by,
@@ -96,11 +103,11 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
     return {
         "number": lesion.number,
         "side": lesion.side,
-        "volume_ml": _short(lesion.volume_ml),
+        "volume_ml": short(lesion.volume_ml),
         "voxels": lesion.voxels,
-        "mean_hu": _short(lesion.mean_hu),
-        "diameter_mm": _short(lesion.diameter_mm),
-        "centroid_mm": [_short(mm) for mm in lesion.centroid_mm],
+        "mean_hu": short(lesion.mean_hu),
+        "diameter_mm": short(lesion.diameter_mm),
+        "centroid_mm": [short(mm) for mm in lesion.centroid_mm],
     }
 
 
@@ -111,20 +118,20 @@ def _lesion_row(lesion: Lesion) -> dict[str, Any]:
 
 def _lung(lung: LungMeasures) -> dict[str, Any]:
     return {
-        "volume_ml": _short(lung.volume_ml),
+        "volume_ml": short(lung.volume_ml),
         "lesion_count": lung.lesion_count,
-        "lesion_ml": _short(lung.lesion_ml),
-        "involvement_percent": _short(lung.involvement_percent),
+        "lesion_ml": short(lung.lesion_ml),
+        "involvement_percent": short(lung.involvement_percent),
         "severity": lung.severity,
         "severity_words": lung.severity_words,
-        "mean_hu": _short(lung.mean_hu),
+        "mean_hu": short(lung.mean_hu),
         "aeration": [
             {
                 "name": band.name,
                 "low_hu": band.low_hu if np.isfinite(band.low_hu) else None,
                 "high_hu": band.high_hu if np.isfinite(band.high_hu) else None,
-                "volume_ml": _short(band.volume_ml),
-                "percent": _short(band.percent),
+                "volume_ml": short(band.volume_ml),
+                "percent": short(band.percent),
             }
             for band in lung.aeration
         ],
@@ -142,29 +149,22 @@ def _lung_row(lung: LungMeasures) -> dict[str, Any]:
 def _histogram_rows(measures: Sequence[LungMeasures]) -> list[dict[str, Any]]:
     right, left = measures[0].histogram_ml, measures[1].histogram_ml
     return [
-        {"low_hu": low, "high_hu": high, "right_ml": _short(one), "left_ml": _short(other)}
+        {"low_hu": low, "high_hu": high, "right_ml": short(one), "left_ml": short(other)}
         for low, high, one, other in zip(EDGES_HU[:-1], EDGES_HU[1:], right, left, strict=True)
     ]
 
 
-def _short(value: float | None) -> float | None:
-    """To a millionth: a microlitre's thousandth, a micrometre's thousandth."""
-    return None if value is None else round(float(value), 6)
+def nifti_bytes(values: NDArray[np.number], geometry: Geometry, like: Path | None) -> bytes:
+    """(D, H, W) whole numbers as gzipped NIfTI in mm, LPS turned to RAS, the same bytes each time.
 
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _nifti(labels: NDArray[np.integer], geometry: Geometry, like: Path | None) -> bytes:
-    """(D, H, W) labels as gzipped NIfTI in mm, LPS turned to RAS, the same bytes each time."""
-    kind = np.uint8 if labels.max(initial=0) < 256 else np.uint16
+    Args:
+        values: labels from 0 to 65,535, or HU.
+        like: NIfTI file whose order of axes is taken; None for that of the values.
+    """
+    low, high = values.min(initial=0), values.max(initial=0)
+    kind = np.int16 if low < 0 else np.uint8 if high < 256 else np.uint16
     affine = _LPS_TO_RAS @ geometry.affine
-    image = nib.Nifti1Image(np.ascontiguousarray(labels.T.astype(kind)), affine)
+    image = nib.Nifti1Image(np.ascontiguousarray(values.T.astype(kind)), affine)
     if like is not None:
         wanted = nib.load(like)
         order = ornt_transform(io_orientation(affine), io_orientation(wanted.affine))
@@ -172,4 +172,18 @@ def _nifti(labels: NDArray[np.integer], geometry: Geometry, like: Path | None) -
         if wanted.header.get_xyzt_units()[0] in ("mm", "unknown"):  # to the last bit, where nothing was converted
             image = nib.Nifti1Image(np.asanyarray(image.dataobj), wanted.affine)
     image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), mtime=0)
+    return gzip.compress(image.to_bytes(), COMPRESSION, mtime=0)
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A table with a header line."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def short(value: float | None) -> float | None:
+    """To a millionth: a microlitre's thousandth, a micrometre's thousandth."""
+    return None if value is None else round(float(value), 6)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from dashboard.serving.types import (
@@ -23,12 +25,13 @@ from explainers import EXPLAINERS
 from explainers.runtime.choices import Choices
 from explainers.runtime.model import PreparedModel
 from explainers.types import Attribution, ParamValue
+from explainers.volume import hide
 from models.card import ModelCard, find_cards
 from models.context import RunContext
 from models.errors import ExplainError, ModelError, SightlineError
 from models.handle import ModelHandle
 from models.inspect import Inspection, inspect
-from models.types import Image, Prediction, Target
+from models.types import FloatArray, Image, Prediction, Target
 
 
 class _Loaded(PreparedModel):
@@ -134,6 +137,19 @@ class LocalEngine:
             if not support.ok:
                 raise ExplainError(support.reason)
             return explanations(explainer.explain(passes, prepared, targets, params, request.seed))
+
+    def hidden(
+        self,
+        model_id: str,
+        image: Image,
+        boxes: NDArray[np.int64],
+        fill: str,
+        channels: tuple[int, int] | None,
+        ctx: RunContext,
+    ) -> FloatArray:
+        model = self._model(model_id)
+        with model.passes(ctx) as passes:
+            return hide(passes, model.exact.prepare(image), boxes, fill, channels)
 
     def expect(self, request: ExplainRequest) -> None:
         model = self._loaded.get(request.model_id)

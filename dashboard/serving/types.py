@@ -123,6 +123,23 @@ class Engine(Protocol):
         """The request for several targets, which share the passes of the network; its own target does not count."""
         ...
 
+    def hidden(
+        self,
+        model_id: str,
+        image: Image,
+        boxes: NDArray[np.int64],
+        fill: str,
+        channels: tuple[int, int] | None,
+        ctx: RunContext,
+    ) -> FloatArray:
+        """Logits (n, K) of a plane image with one box (top, left, height, width on the input grid) at a time hidden.
+
+        Args:
+            fill: what hides, as of occlusion.
+            channels: first and stop of those that are hidden; None for all.
+        """
+        ...
+
     def health(self) -> Health: ...
 
     def close(self) -> None: ...

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import streamlit as st
 
 if TYPE_CHECKING:  # these modules import torch, which a widget has no use for
-    from explainers.types import ExplainerSpec, Param, ParamValue
+    from explainers.types import Param, ParamValue
 
 _MOST_SLIDER_STOPS = 100
 _MOST_SEGMENTS = 3
 
 
+class Adjustable(Protocol):
+    """What has settings: the spec of a method, or of a preparation step."""
+
+    @property
+    def params(self) -> tuple[Param, ...]: ...
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, ParamValue]: ...
+
+
 def edit_params(
-    spec: ExplainerSpec,
+    spec: Adjustable,
     layers: Sequence[str],
     default_layer: str,
     current: Mapping[str, Any],

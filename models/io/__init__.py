@@ -12,7 +12,7 @@ from pathlib import Path
 
 from models.errors import DataError, SightlineError
 from models.io.archive import from_path, from_uploads
-from models.io.base import READERS, Failure, Member, Options, Reader, ReadResult
+from models.io.base import LOCALISER, QUIET, READERS, Failure, Member, Options, Reader, ReadResult
 from models.io.limits import DEFAULT_LIMITS, LOCAL_LIMITS, Limits
 from models.registry import discover
 from models.types import Case, Modality
@@ -30,6 +30,7 @@ __all__ = [
     "read_uploads",
 ]
 
+_LISTED = 5  # volumes named in a message
 _FORMATS = "a DICOM, NIfTI, PNG, JPEG, TIFF, BMP or WebP file"
 
 
@@ -42,7 +43,7 @@ def read_case(
     modality: Modality | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Case:
-    """One image: a file, or a folder or zip that holds one image or one series of slices.
+    """One image: a file, or a folder or zip that holds one image or one series of slices, localisers beside it or not.
 
     Args:
         title: for the worklist; None makes one of the modality and a hash.
@@ -55,11 +56,12 @@ def read_case(
     """
     options = Options(title, source, licence, modality, limits)
     result = _read(*from_path(Path(path), limits), options)
-    if len(result.cases) == 1:
-        return _with_note(result.cases[0], len(result.failures))
-    if result.cases:
+    scans = [case for case in result.cases if LOCALISER not in case.provenance.notes] or result.cases
+    if len(scans) == 1:
+        return _with_notes(scans[0], len(result.cases) - 1, len(result.failures))
+    if scans:
         raise DataError(
-            f"There are {len(result.cases)} images at the path given where one is expected; choose one of them."
+            f"There are {len(scans)} images at the path given where one is expected ({_depths(scans)}); choose one of them."
         )
     if len(result.failures) == 1:
         raise result.failures[0].error(result.failures[0].message)
@@ -130,11 +132,22 @@ def read_bytes(
     return read_uploads([(name, data)], source=source, licence=licence, modality=modality, limits=limits)
 
 
-def _with_note(case: Case, others: int) -> Case:
-    if not others:
-        return case
-    note = f"{others} other file(s) at the same place could not be read as part of it."
-    return replace(case, provenance=replace(case.provenance, notes=(*case.provenance.notes, note)))
+def _with_notes(case: Case, localisers: int, others: int) -> Case:
+    notes = case.provenance.notes
+    if localisers:
+        notes += (f"{localisers} localiser image(s) at the same place were left out.",)
+    if others:
+        notes += (f"{others} other file(s) at the same place could not be read as part of it.",)
+    return replace(case, provenance=replace(case.provenance, notes=notes))
+
+
+def _depths(cases: Sequence[Case]) -> str:
+    """How many slices each has: "volumes of 120 and 30 slices, 2 single pictures"."""
+    volumes = [str(case.image.depth) for case in cases if case.image.is_volume]
+    single = len(cases) - len(volumes)
+    listed = ", ".join(volumes[:_LISTED]) + (" ..." if len(volumes) > _LISTED else "")
+    parts = [f"volumes of {listed} slices"] if volumes else []
+    return ", ".join(parts + ([f"{single} single picture(s)"] if single else []))
 
 
 def _read(members: Iterable[Member], failures: Iterable[Failure], options: Options) -> ReadResult:
@@ -144,14 +157,23 @@ def _read(members: Iterable[Member], failures: Iterable[Failure], options: Optio
 def _iterate(members: Iterable[Member], failures: Iterable[Failure], options: Options) -> Iterator[ReadResult]:
     """Each file to the reader that recognises it."""
     yield ReadResult(failures=tuple(failures))
-    by_reader: dict[str, list[Member]] = {}
-    for member in members:
-        try:
-            by_reader.setdefault(_reader_for(member).id, []).append(member)
-        except SightlineError as error:
-            yield ReadResult(failures=(Failure.of(member.name, error),))
+    by_reader, unknown = _by_reader(members)
+    yield ReadResult(failures=tuple(unknown))
     for reader_id, group in by_reader.items():
         yield from READERS.get(reader_id).read(group, options)
+
+
+@QUIET
+def _by_reader(members: Iterable[Member]) -> tuple[dict[str, list[Member]], list[Failure]]:
+    """Files by the id of their reader, and those that no reader knows."""
+    found: dict[str, list[Member]] = {}
+    unknown: list[Failure] = []
+    for member in members:
+        try:
+            found.setdefault(_reader_for(member).id, []).append(member)
+        except SightlineError as error:
+            unknown.append(Failure.of(member.name, error))
+    return found, unknown
 
 
 def _reader_for(member: Member) -> Reader:

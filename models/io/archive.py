@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from models.errors import DataError, SightlineError
-from models.io.base import Failure, Member, base_name, decoding
+from models.io.base import QUIET, Failure, Member, base_name, decoding
 from models.io.limits import MB, Limits
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -22,6 +22,7 @@ _CLUTTER = {"thumbs.db", "desktop.ini", "dicomdir"}
 Found = tuple[list[Member], list[Failure]]
 
 
+@QUIET
 def from_path(path: Path, limits: Limits) -> Found:
     """The files at ``path``: itself, a folder's, or a zip's.
 
@@ -42,6 +43,7 @@ def from_path(path: Path, limits: Limits) -> Found:
     return [_gunzipped(member)], []
 
 
+@QUIET
 def from_uploads(files: Iterable[tuple[str, bytes]], limits: Limits) -> Found:
     """The files uploaded together, those inside zips included."""
     members = [Member.of_bytes(name, data) for name, data in files]

@@ -8,7 +8,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ContextDecorator, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -17,9 +17,14 @@ import numpy as np
 from models.errors import DataError, SightlineError
 from models.io.limits import Limits
 from models.registry import Registry
-from models.types import Case, FloatArray, Image, Modality, Provenance
+from models.types import Case, FloatArray, Geometry, Image, Modality, Provenance
 
 HEAD_BYTES = 4096
+# Streams that jump at no cost; any other jumps back by unpacking anew.
+SEEKING = (io.BufferedReader, io.BytesIO)
+# Smaller angles come from rounded positions.
+TILT_DEGREES = 0.5
+LOCALISER = "A localiser (scout): an overview for planning the scan, not a part of it."
 _LIBRARY_LOGGERS = ("pydicom", "nibabel", "nibabel.global", "PIL", "tifffile", "pylibjpeg", "openjpeg")
 
 
@@ -49,7 +54,11 @@ class Member:
     def load(self, limits: Limits) -> bytes:
         """All bytes. Raises DataError as soon as there are more than the limit, whatever was declared."""
         with decoding("file"), self.open() as stream:
-            data = stream.read(limits.file_bytes + 1)
+            most = limits.file_bytes + 1
+            if isinstance(stream, SEEKING):  # a buffer of the file's size is used again, one of the limit's never
+                most = min(most, stream.seek(0, io.SEEK_END) + 1)
+                stream.seek(0)
+            data = stream.read(most)
         limits.check_bytes(len(data))
         return data
 
@@ -194,12 +203,15 @@ def freeze(values: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
         DataError: not one voxel is a number.
     """
     notes: tuple[str, ...] = ()
-    bad = ~np.isfinite(values)
-    count = int(bad.sum())
+    # Plane by plane, as a mask of a whole volume takes longer to allocate than to compute.
+    planes = [plane for channel in values for plane in channel]
+    count = values.size - sum(np.count_nonzero(np.isfinite(plane)) for plane in planes)
     if count == values.size:
         raise DataError("The image holds no numbers at all (every value is NaN or infinite); export it again.")
     if count:
-        values[bad] = values[~bad].min()
+        least = min(float(plane.min(where=np.isfinite(plane), initial=np.inf)) for plane in planes)
+        for plane in planes:
+            plane[~np.isfinite(plane)] = least
         notes = (
             f"{count} of {values.size} values were not numbers (NaN or infinite) and are shown as the smallest value.",
         )
@@ -207,7 +219,17 @@ def freeze(values: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
     return values, notes
 
 
-class _Quiet:
+def tilt_notes(geometry: Geometry) -> tuple[str, ...]:
+    """A sentence on slices that do not lie squarely on each other."""
+    if geometry.tilt_degrees < TILT_DEGREES:
+        return ()
+    return (
+        f"The slices lean by {geometry.tilt_degrees:.1f} degrees (a tilted gantry, for one): positions in mm and volumes in"
+        " ml take it into account, but planes across the slices are drawn upright, so shapes in them look slanted.",
+    )
+
+
+class _Quiet(ContextDecorator):
     """Silences the libraries' warnings and logs while any thread decodes, and puts everything back after the last.
 
     Both are process-wide, so that each thread saving and restoring them for itself could leave them off for good.
@@ -236,7 +258,8 @@ class _Quiet:
                 self._undo.close()
 
 
-_quiet = _Quiet()
+# To hold while many files are read: doing and undoing it for each takes longer than reading a small one.
+QUIET = _Quiet()
 
 
 @contextmanager
@@ -246,7 +269,7 @@ def decoding(what: str) -> Iterator[None]:
     The libraries' own messages are dropped, as they may quote the file (a patient's name in a bad element).
     """
     try:
-        with _quiet:
+        with QUIET:
             yield
     except SightlineError:
         raise

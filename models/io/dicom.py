@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom import Dataset
 
 from models.errors import DataError, SightlineError
-from models.io.base import READERS, Failure, Member, Options, Reader, ReadResult, decoding, digest_of, freeze, make_case
-from models.io.deidentify import readable_attributes
-from models.io.dicom_geometry import Plane, film_geometry, numbers, read_plane, stack
-from models.io.dicom_header import (
-    first_value,
-    frame_holders,
-    modality_of,
-    notes_of,
-    parse,
-    recognises,
-    unit_of,
+from models.io.base import (
+    QUIET,
+    READERS,
+    Failure,
+    Member,
+    Options,
+    Reader,
+    ReadResult,
+    decoding,
+    digest_of,
+    freeze,
+    make_case,
 )
-from models.io.dicom_pixels import PixelInfo, decode, pixel_info, rescale, to_values
+from models.io.deidentify import readable_attributes
+from models.io.dicom_geometry import film_geometry, numbers, stack, tilt_of
+from models.io.dicom_header import frame_holders, modality_of, notes_of, parse, recognises, unit_of
+from models.io.dicom_pixels import VALUE_KEYWORDS, PixelInfo, decode, pixel_info, rescale, to_values
+from models.io.dicom_series import Groups, Header, Volume, look, plane_of, volumes_of
 from models.io.dicom_windows import windows_of
 from models.types import Case, FloatArray, Geometry, Image, Unit, Window, default_window
 
@@ -30,71 +34,35 @@ _READER = "dicom"
 _VALUES, _WINDOWS = "PixelValueTransformationSequence", "FrameVOILUTSequence"
 
 
-@dataclass(frozen=True, eq=False)
-class _Header:
-    """A file that passed the first look.
-
-    Attributes:
-        key: equal for slices of one series and size.
-        size: (rows, columns) as declared.
-        plane: None where the file is not one slice in space.
-    """
-
-    member: Member
-    key: Hashable
-    size: tuple[int, int]
-    plane: Plane | None
-
-
 def read(members: Sequence[Member], options: Options) -> Iterator[ReadResult]:
     """Slices of a series as one volume, every other image as its own case."""
-    groups: dict[Hashable, list[list[_Header]]] = {}
+    groups, failures = _grouped(members, options)
+    yield from (ReadResult(failures=(failure,)) for failure in failures)
+    for group in groups:
+        volumes = volumes_of(group)
+        for volume in volumes:
+            yield _read_volume(volume, options)
+        for header in () if volumes else group:  # one image, or several at one place (a cine): a case each
+            try:
+                with decoding("DICOM file"):
+                    case = _read_file(header.member.load(options.limits), options)
+            except SightlineError as error:
+                yield ReadResult(failures=(Failure.of(header.member.name, error),))
+            else:
+                yield ReadResult((case,), names=(header.member.name,))
+
+
+@QUIET
+def _grouped(members: Sequence[Member], options: Options) -> tuple[list[list[Header]], list[Failure]]:
+    """The files that belong together by their headers, and those that have none."""
+    groups, failures = Groups(), []
     for index, member in enumerate(members):
         try:
             with decoding("DICOM file"):
-                _join(groups, _look(member, index, options))
+                groups.add(look(member, index, options))
         except SightlineError as error:
-            yield ReadResult(failures=(Failure.of(member.name, error),))
-    for group in (group for alike in groups.values() for group in alike):
-        try:
-            yield from _read_group(group, options)
-        except SightlineError as error:
-            yield ReadResult(failures=(Failure.of(group[0].member.name, error),))
-
-
-def _join(groups: dict[Hashable, list[list[_Header]]], header: _Header) -> None:
-    """Add the file to the group whose planes lie as its own does, or begin one."""
-    alike = groups.setdefault(header.key, [])
-    for group in alike:
-        if header.plane is not None and group[0].plane is not None and header.plane.matches(group[0].plane):
-            group.append(header)
-            return
-    alike.append([header])
-
-
-def _look(member: Member, index: int, options: Options) -> _Header:
-    """What decides with which other files this one belongs."""
-    ds = parse(member.load(options.limits), options, header_only=True)
-    series, plane = ds.get("SeriesInstanceUID"), _plane(ds, 0)
-    if not series or plane is None or int(ds.get("NumberOfFrames") or 1) != 1:
-        return _Header(member, index, (0, 0), None)
-    size = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
-    return _Header(member, (str(series), size, str(ds.get("PhotometricInterpretation"))), size, plane)
-
-
-def _read_group(group: list[_Header], options: Options) -> Iterator[ReadResult]:
-    planes = [header.plane for header in group if header.plane is not None]
-    if len(planes) > 1 and len(stack(planes).order) > 1:
-        yield _read_series(group, options)
-        return
-    for header in group:  # one image, or several at one place (a cine): a case each
-        try:
-            with decoding("DICOM file"):
-                case = _read_file(header.member.load(options.limits), options)
-        except SightlineError as error:
-            yield ReadResult(failures=(Failure.of(header.member.name, error),))
-        else:
-            yield ReadResult((case,), names=(header.member.name,))
+            failures.append(Failure.of(member.name, error))
+    return groups.all(), failures
 
 
 def _read_file(data: bytes, options: Options) -> Case:
@@ -110,57 +78,63 @@ def _read_file(data: bytes, options: Options) -> Case:
     return _case(ds, info, plane_or_volume, geometry, digest_of(data), notes, options)
 
 
-def _read_series(group: list[_Header], options: Options) -> ReadResult:
-    """Slices along their normal as one volume; a slice that cannot be read is listed and left out.
+@QUIET
+def _read_volume(volume: Volume, options: Options) -> ReadResult:
+    """Slices along their normal as one image; a slice that cannot be read is listed and left out."""
+    failures: list[Failure] = []
+    first = volume.headers[0].member.name
+    try:
+        case = _volume_case(volume, options, failures)
+    except SightlineError as error:
+        failures.append(Failure.of(first, error))
+        case = None
+    return ReadResult(failures=tuple(failures)) if case is None else ReadResult((case,), tuple(failures), (first,))
+
+
+def _volume_case(volume: Volume, options: Options, failures: list[Failure]) -> Case | None:
+    """The slices that can be read, as one case; None where there are none. The others are added to ``failures``.
 
     Raises:
-        DataError: the volume would be larger than the limit.
+        DataError: the volume would be larger than the limit, or holds no numbers.
     """
-    planes = {header.member: header.plane for header in group if header.plane is not None}
-    ordered = [group[index].member for index in stack(list(planes.values())).order]
-    options.limits.check_shape(*group[0].size, len(ordered))
-    failures: list[Failure] = []
-    used: list[Member] = []
-    digests = hashlib.sha256()
+    count = len(volume.headers)
+    options.limits.check_shape(*volume.headers[0].size, count)
     values: FloatArray | None = None
+    used: list[Header] = []
+    digests = hashlib.sha256()
     units: set[Unit] = set()
-    middle: tuple[Dataset, PixelInfo] | None = None
-    for member in ordered:
+    # One after the other: the decoders hold the interpreter's lock, so threads gain nothing.
+    for header in volume.headers:
         try:
             with decoding("DICOM file"):
-                data = member.load(options.limits)
-                ds = parse(data, options)
+                data = header.member.load(options.limits)
+                ds = parse(data, options, VALUE_KEYWORDS)
                 info = pixel_info(ds, options.limits)
                 if values is None:
-                    options.limits.check_shape(info.rows, info.columns, len(ordered), info.channels)
-                    values = np.empty((info.channels, len(ordered), info.rows, info.columns), dtype=np.float32)
-                values[:, len(used)] = to_values(ds, info, next(decode(ds, info, options.limits)), [ds])
+                    options.limits.check_shape(info.rows, info.columns, count, info.channels)
+                    values = np.empty((info.channels, count, info.rows, info.columns), dtype=np.float32)
+                holders = frame_holders(ds, 0, _VALUES)
+                values[:, len(used)] = to_values(ds, info, next(decode(ds, info, options.limits)), holders)
+                units.add(unit_of(ds, holders))
+                digests.update(digest_of(data).encode())
+                used.append(header)
         except SightlineError as error:
-            failures.append(Failure.of(member.name, error))
-            continue
-        if len(used) <= len(ordered) // 2:
-            middle = ds, info
-        units.add(unit_of(ds, [ds]))
-        digests.update(digest_of(data).encode())
-        used.append(member)
-    if values is None or middle is None:
-        return ReadResult(failures=tuple(failures))
-    kept = stack([plane for member in used if (plane := planes[member])])
-    left_out = len(group) - len(ordered)
-    notes = [f"{left_out} slice(s) at a position already taken were left out."] if left_out else []
-    notes += kept.notes
+            failures.append(Failure.of(header.member.name, error))
+    if values is None or not used:
+        return None
+    kept = stack([header.plane for header in used if header.plane is not None])
+    notes = [*volume.notes, *kept.notes]
     if failures:
         notes.append(f"{len(failures)} slice(s) of the series could not be read and were left out.")
     if len(units) > 1:
         notes.append("Some slices are in HU and some are not; all are shown as stored values.")
-    try:
-        with decoding("DICOM series"):
-            volume = values[:, : len(used)] if len(used) > 1 else values[:, 0]
-            unit: Unit | None = units.pop() if len(units) == 1 else "stored value"
-            case = _case(*middle, volume, kept.geometry, digests.hexdigest(), notes, options, unit)
-    except SightlineError as error:
-        return ReadResult(failures=(*failures, Failure.of(group[0].member.name, error)))
-    return ReadResult((case,), tuple(failures), (group[0].member.name,))
+    with decoding("DICOM series"):
+        ds = parse(used[min(count // 2, len(used) - 1)].member.load(options.limits), options)
+        plane_or_volume = values[:, : len(used)] if len(used) > 1 else values[:, 0]
+        unit: Unit = units.pop() if len(units) == 1 else "stored value"
+        notes += tilt_of(kept.geometry if len(used) > 1 else None, ds)
+        info = pixel_info(ds, options.limits)
+        return _case(ds, info, plane_or_volume, kept.geometry, digests.hexdigest(), notes, options, unit)
 
 
 def _case(
@@ -219,7 +193,7 @@ def _signed(ds: Dataset, value: float) -> float:
 def _frame_order(ds: Dataset, info: PixelInfo) -> tuple[tuple[int, ...], Geometry | None, tuple[str, ...]]:
     """Frame indices along the normal, the geometry, and notes."""
     stored = tuple(range(info.frames))
-    planes = [plane for plane in (_plane(ds, index) for index in stored) if plane is not None]
+    planes = [plane for plane in (plane_of(ds, index) for index in stored) if plane and plane.spacing]
     if info.frames == 1 and planes:
         return stored, planes[0].geometry(), ()
     if len(planes) == info.frames:
@@ -228,7 +202,7 @@ def _frame_order(ds: Dataset, info: PixelInfo) -> tuple[tuple[int, ...], Geometr
         except DataError:
             frames = None
         if frames is not None and len(frames.order) == info.frames:
-            return frames.order, frames.geometry, frames.notes
+            return frames.order, frames.geometry, (*frames.notes, *tilt_of(frames.geometry, ds))
         geometry, notes = film_geometry(ds)
         return (
             stored,
@@ -236,16 +210,6 @@ def _frame_order(ds: Dataset, info: PixelInfo) -> tuple[tuple[int, ...], Geometr
             (*notes, "The frames do not each have a place of their own in space; they are shown as stored."),
         )
     return stored, *film_geometry(ds)
-
-
-def _plane(ds: Dataset, frame: int) -> Plane | None:
-    measures = frame_holders(ds, frame, "PixelMeasuresSequence")
-    return read_plane(
-        first_value(frame_holders(ds, frame, "PlaneOrientationSequence"), "ImageOrientationPatient"),
-        first_value(frame_holders(ds, frame, "PlanePositionSequence"), "ImagePositionPatient"),
-        first_value(measures, "PixelSpacing"),
-        (first_value(measures, "SpacingBetweenSlices"), first_value(measures, "SliceThickness")),
-    )
 
 
 READERS.register(_READER, Reader(_READER, "DICOM", (".dcm", ".dicom", ".ima"), recognises, read))

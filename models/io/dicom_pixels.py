@@ -15,11 +15,24 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from models.errors import DataError
 from models.io.dicom_codecs import check_frame, plugin_for
+from models.io.dicom_header import GROUPS, LAYOUT
 from models.io.dicom_windows import read_lut
 from models.io.limits import Limits
 from models.types import FloatArray
 
 _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_COLOURS = ("Red", "Green", "Blue")
+# All that the functions here, ``unit_of`` and pydicom's decoders look at, for a file of one frame.
+VALUE_KEYWORDS = (
+    *LAYOUT,
+    *GROUPS,
+    *("SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelPaddingValue", "PaletteColorLookupTableUID"),
+    *("Modality", "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "DirectoryRecordSequence"),
+    *(f"{name}PaletteColorLookupTable{part}" for name in _COLOURS for part in ("Descriptor", "Data")),
+    *(f"Segmented{name}PaletteColorLookupTableData" for name in _COLOURS),
+    *_PIXEL_ELEMENTS,
+)
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _BITS = {"PixelData": (1, 8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}
@@ -137,6 +150,8 @@ def to_values(ds: Dataset, info: PixelInfo, frame: NDArray[Any], holders: list[D
     if lut is not None:
         return _look_up(frame, lut[0], lut[1])[None].astype(np.float32)
     slope, intercept = rescale(holders)
+    if _is_exact(frame.dtype, slope, intercept):
+        return np.add(np.multiply(frame, np.float32(slope), dtype=np.float32), np.float32(intercept))[None]
     with np.errstate(over="ignore", invalid="ignore"):
         return (frame.astype(np.float64) * slope + intercept)[None].astype(np.float32)
 
@@ -158,13 +173,19 @@ def rescale(holders: list[Dataset]) -> tuple[float, float]:
     return 1.0, 0.0
 
 
+def _is_exact(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
+    """Whether rescaling in single precision gives what double precision does: whole numbers below 2^24."""
+    small = dtype.kind in "iu" and dtype.itemsize <= 2 and slope.is_integer() and intercept.is_integer()
+    return small and abs(slope) * 2**16 + abs(intercept) < 2**24
+
+
 def _palette_colour(ds: Dataset, frame: NDArray[Any]) -> FloatArray:
     """(H, W) palette index to (3, H, W) in [0, 1] (PS3.3 C.7.6.3.1.5)."""
     if "SegmentedRedPaletteColorLookupTableData" in ds:
         colour = apply_color_lut(frame, ds)[..., :3]
         return _unit_interval(colour, 8 * colour.dtype.itemsize)
     channels = []
-    for name in ("Red", "Green", "Blue"):
+    for name in _COLOURS:
         stem = f"{name}PaletteColorLookupTable"
         lut = read_lut(ds, f"{stem}Descriptor", f"{stem}Data")
         if lut is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
 from models.errors import DataError
@@ -23,6 +23,7 @@ from models.io.base import (
     freeze,
     make_case,
     read_each,
+    tilt_notes,
 )
 from models.io.limits import Limits
 from models.types import Case, FloatArray, Geometry, Image, Modality, Unit
@@ -32,6 +33,7 @@ _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Directions in which (column, row, slice) grow; a single sagittal or coronal slice hangs as a radiologist hangs it.
 _AXIAL, _CORONAL, _SAGITTAL = ("L", "P", "S"), ("L", "I", "P"), ("P", "I", "R")
+_SLAB = 16  # slices read at once
 _PAIR, _SINGLE_1, _SINGLE_2 = b"ni1\x00", b"n+1\x00", b"n+2\x00\r\n\x1a\n"
 
 
@@ -54,12 +56,11 @@ def _read_one(member: Member, options: Options) -> Case:
         shape = tuple(int(size) for size in header.get_data_shape())
         _check(shape, header.get_data_dtype(), len(data), options.limits)
         image = kind.from_bytes(data)
-        voxels, notes = _voxels(image, shape)
         affine, placed, more = _affine(image)
-        values, affine = _turn(voxels, affine)
+        transform, affine = _turn(affine, (*shape, 1, 1)[:3])
         geometry = _geometry(affine, placed)
-        values, holes = freeze(values)
-        notes += (*more, *holes)
+        values, holes = freeze(_voxels(image, shape, transform))
+        notes = (*_several(shape), *more, *tilt_notes(geometry), *holes)
         unit, modality, guess = _meaning(values, options)
         plane_or_volume = values[:, 0] if values.shape[1] == 1 else values
         return make_case(
@@ -82,28 +83,36 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any], size: int, limits: Limi
         raise DataError("The NIfTI file is cut short: it holds fewer voxels than it declares; copy or export it again.")
 
 
-def _voxels(image: Any, shape: tuple[int, ...]) -> tuple[FloatArray, tuple[str, ...]]:
-    """Voxels as (C, i, j, k) float32, scaled by the header's slope and intercept; the first volume of several."""
-    notes: tuple[str, ...] = ()
-    volumes = shape[3] if len(shape) > 3 else 1
-    if volumes > 1:
-        notes = (f"Volume 1 of {volumes} is shown; save another one as a 3-D file to see it.",)
-    extent = (*shape, 1, 1)[:3]
-    first = tuple(slice(None) if axis < 3 else 0 for axis in range(len(shape)))
+def _voxels(image: Any, shape: tuple[int, ...], transform: NDArray[np.float64]) -> FloatArray:
+    """Voxels as (C, slice, row, column) float32, scaled by the header's slope and intercept; the first volume of several.
+
+    Args:
+        transform: nibabel's orientation transform of the stored axes (i, j, k) to (column, row, slice).
+
+    Raises:
+        DataError: they are complex, or compound but not colours.
+    """
     dtype = image.get_data_dtype()
-    if dtype.names:
-        colours = np.asanyarray(image.dataobj[first])
-        if dtype.names[:3] != ("R", "G", "B"):
-            raise DataError(
-                "The NIfTI file's voxels are of a compound type that is not supported; save them as numbers."
-            )
-        planes = [colours[name].reshape(extent) for name in "RGB"]
-        return np.stack(planes).astype(np.float32) / np.float32(255), notes
+    if dtype.names and dtype.names[:3] != ("R", "G", "B"):
+        raise DataError("The NIfTI file's voxels are of a compound type that is not supported; save them as numbers.")
     if dtype.kind == "c":
         raise DataError("The NIfTI file holds complex numbers; save their magnitude as a 3-D file.")
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.asarray(image.dataobj[first])
-        return scaled.reshape(extent)[None].astype(np.float32), notes
+    extent, axes = (*shape, 1, 1)[:3], [int(axis) for axis in transform[:, 0]]
+    sizes = [extent[axes.index(axis)] for axis in range(3)]
+    values = np.empty((3 if dtype.names else 1, *reversed(sizes)), dtype=np.float32)
+    stored = values.transpose(0, 3, 2, 1).transpose(0, *(1 + axis for axis in axes))
+    stored = stored[(slice(None), *(slice(None, None, int(step)) for step in transform[:, 1]))]
+    # A few slices at a time, straight to their place: copies of a whole volume cost more than all else.
+    for start in range(0, extent[2], _SLAB):
+        slab = slice(start, min(start + _SLAB, extent[2]))
+        index = (slice(None), slice(None), slab, *(0 for _ in shape[3:]))[: len(shape)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            piece = np.asanyarray(image.dataobj[index]).reshape(*extent[:2], -1)
+            if dtype.names:
+                stored[..., slab] = np.stack([piece[name] for name in "RGB"]).astype(np.float32) / np.float32(255)
+            else:
+                stored[0, ..., slab] = piece
+    return values
 
 
 def _affine(image: Any) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
@@ -118,20 +127,31 @@ def _affine(image: Any) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
     return affine, False, (note,)
 
 
-def _turn(voxels: FloatArray, affine: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.float64]]:
-    """(C, i, j, k) with its RAS affine to (C, slice, row, column) with its LPS affine, by flips and swaps alone."""
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
+def _several(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """A sentence on the volumes of a 4-D file that are not shown."""
+    volumes = shape[3] if len(shape) > 3 else 1
+    return (f"Volume 1 of {volumes} is shown; save another one as a 3-D file to see it.",) if volumes > 1 else ()
+
+
+def _turn(affine: NDArray[np.float64], extent: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How (i, j, k) of a RAS affine become (column, row, slice), by flips and swaps alone, and the LPS affine of these.
+
+    Raises:
+        DataError: the axes do not span a volume.
+    """
+    if not np.isfinite(affine).all():
+        raise DataError("The NIfTI file's orientation cannot be used (its affine is not finite); export it again.")
+    if not np.linalg.norm(affine[:3, :3], axis=0).all():
+        raise DataError("The NIfTI file does not state its voxel size (it is 0 mm along an axis); export it again.")
+    if abs(np.linalg.det(affine)) < 1e-12:
         raise DataError("The NIfTI file's orientation cannot be used (its affine is not invertible); export it again.")
     now = io_orientation(affine)
     if np.isnan(now).any():
         raise DataError("The NIfTI file's orientation cannot be used (two axes point the same way); export it again.")
-    shape = voxels.shape[1:]
-    single = [int(now[axis, 0]) for axis in range(3) if shape[axis] == 1]
+    single = [int(now[axis, 0]) for axis in range(3) if extent[axis] == 1]
     wanted = {0: _SAGITTAL, 1: _CORONAL}.get(single[0], _AXIAL) if len(single) == 1 else _AXIAL
     transform = ornt_transform(now, axcodes2ornt(wanted))
-    turned = np.stack([apply_orientation(channel, transform) for channel in voxels])
-    lps = _RAS_TO_LPS @ affine @ inv_ornt_aff(transform, shape)
-    return np.ascontiguousarray(turned.transpose(0, 3, 2, 1)), lps
+    return transform, _RAS_TO_LPS @ affine @ inv_ornt_aff(transform, extent)
 
 
 def _geometry(affine: NDArray[np.float64], placed: bool) -> Geometry:

@@ -37,6 +37,7 @@ GOALS: dict[str, tuple[Goal, ...]] = {
         ),
         Goal("accuracy", 0.80, 0.85),
     ),
+    "skin-lesion-outline": (Goal("Dice at 0.5", 0.90, 0.93),),
     "brain-tumor-mri": (
         Goal(
             "accuracy",

@@ -67,15 +67,15 @@ class Measurer:
         """The main figures of the cases in ``part``, (n,) bool."""
         task = self.card.task
         if task == "segmentation":
-            dice = self.table["dice"].to_numpy(np.float64).reshape(self.labels.shape).mean(1)
+            dice = self.table["dice"].to_numpy(np.float64).reshape(self.labels.shape)
+            how = "mean over images; pixels of an uncalibrated probability of at least 0.5"
+            # Of the same two masks Jaccard's index follows from Dice's.
+            both = {"Dice at 0.5": dice, "Jaccard at 0.5": dice / (2 - dice)}
             return [
                 self._measure(
-                    "Dice at 0.5",
-                    r.average(self.weights[:, part], dice[part]),
-                    part.sum(),
-                    subgroup=subgroup,
-                    note="mean over images; pixels of an uncalibrated probability of at least 0.5",
+                    name, r.average(self.weights[:, part], own.mean(1)[part]), part.sum(), subgroup=subgroup, note=how
                 )
+                for name, own in both.items()
             ]
         if task == "binary":
             return self._binary(part, subgroup) if subgroup else []

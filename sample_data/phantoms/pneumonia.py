@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,32 +10,45 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.errors import DataError
-from models.types import Region
-from sample_data.phantoms._base import Drawing, Phantom, number, register
+from models.types import Geometry, Region
+from sample_data.phantoms._base import Drawing, Phantom, choice, number, register
 from sample_data.phantoms._shapes import Star, fractal, noise
 from sample_data.phantoms._thorax import BLOOD, Grid, Thorax, draw_thorax, finish
 
 _TRIES = 60
+_Piece = tuple[tuple[NDArray[np.integer], ...], NDArray[np.float32]]  # index arrays of voxels, their relative radius
+# Of one patient at two times: centre (x, y, z) in mm, ml at the first and at the second.
+_COURSE = (
+    ((-92.0, 42.0, -38.0), 52.0, 18.0),
+    ((-104.0, 2.0, -8.0), 16.0, 0.0),
+    ((-82.0, 50.0, 32.0), 12.0, 12.0),
+    ((92.0, 40.0, -42.0), 30.0, 58.0),
+    ((86.0, 46.0, 24.0), 0.0, 9.0),
+)
+_MOVED_MM = (9.0, -6.0, 14.0)  # of the patient on the couch, between the two
 
 
 @dataclass(frozen=True)
 class _Pneumonia(Phantom):
     system: ClassVar[str] = "pneumonia-ct"
 
-    lesions_per_lung: int = number(3, 1, 8, "", "separate lesions in each lung")
     solid_share: float = number(0.25, 0.0, 1.0, "", "share of the infected volume that is consolidated")
     glass_hu: float = number(-570.0, -750.0, -350.0, "HU", "mean density of ground glass")
     solid_hu: float = number(20.0, -100.0, 80.0, "HU", "mean density of consolidation")
     irregularity: float = number(0.16, 0.0, 0.25, "", "relative spread of a lesion's radius")
     noise_hu: float = number(24.0, 0.0, 80.0, "HU", "standard deviation of the scanner noise")
 
-    def _plant(self, rng: np.random.Generator, thorax: Thorax, sizes: dict[str, float], plane: bool) -> Drawing:
-        """``sizes``: requested lesion volume by side, in ml."""
+    def _paint(
+        self,
+        rng: np.random.Generator,
+        thorax: Thorax,
+        infected: NDArray[np.bool_],
+        solid: NDArray[np.bool_],
+        lesions: int,
+        plane: bool = False,
+    ) -> Drawing:
+        """The chest with what is infected, of which ``solid`` is consolidated."""
         grid = thorax.grid
-        infected = np.zeros(grid.shape, dtype=bool)
-        solid = np.zeros(grid.shape, dtype=bool)
-        for side, lung in (("right", thorax.right), ("left", thorax.left)):
-            self._infect(rng, grid, lung, side, sizes[side], infected, solid)
         glass = infected & ~solid
         mottle = fractal(rng, grid.shape, (8 / grid.slice_mm, 8 / grid.plane_mm, 8 / grid.plane_mm), 3)
         density = np.where(solid, self.solid_hu + 14 * mottle, self.glass_hu + 70 * mottle).astype(np.float32)
@@ -61,7 +74,7 @@ class _Pneumonia(Phantom):
             "ground glass": f"{glass.sum() * grid.voxel_ml:.1f} ml",
             "consolidation": f"{solid.sum() * grid.voxel_ml:.1f} ml",
             "lung involvement": f"{100 * infected.sum() / lung.sum():.1f} %",
-            "lesions": f"{sum(self.lesions_per_lung for ml in sizes.values() if ml > 0)}",
+            "lesions": f"{lesions}",
             "spacing": f"{grid.plane_mm:g} x {grid.plane_mm:g} x {grid.slice_mm:g} mm",
         }
         amount = f"{infected.sum() * grid.voxel_ml:.3g} ml"
@@ -73,43 +86,24 @@ class _Pneumonia(Phantom):
             attributes=attributes,
         )
 
-    def _infect(
+    def _add(
         self,
         rng: np.random.Generator,
         grid: Grid,
-        lung: NDArray[np.bool_],
-        side: str,
-        volume_ml: float,
+        lesion: _Piece,
         infected: NDArray[np.bool_],
         solid: NDArray[np.bool_],
     ) -> None:
-        """Add this lung's lesions: exactly the requested number of voxels, each lesion in one piece."""
-        if volume_ml == 0:
-            return
-        shares = rng.dirichlet(np.full(self.lesions_per_lung, 6.0))
-        counts = np.maximum(1, np.round(shares * volume_ml / grid.voxel_ml).astype(int))
-        x, y, _ = grid.mm()
-        rim = lung & ~ndimage.binary_erosion(lung, iterations=max(1, round(10 / grid.plane_mm)))
-        # Infections of this kind lie at the back and near the pleura.
-        candidates = np.argwhere(rim & (y > -30) & ((np.abs(x) > 60) | (y > 40)))
-        for count in sorted(counts.tolist(), reverse=True):
-            for _ in range(_TRIES):
-                lesion = self._lesion(rng, grid, lung & ~_near(infected, grid), candidates, count)
-                if lesion is not None:
-                    break
-            else:
-                raise DataError(
-                    f"{volume_ml:g} ml in {self.lesions_per_lung} lesions do not fit into the {side} lung; ask for less."
-                )
-            inside, relative = lesion
-            infected[inside] = True
-            patches = noise(rng, grid.shape, (12 / grid.slice_mm, 9 / grid.plane_mm, 9 / grid.plane_mm))[inside]
-            core = np.argsort(relative + 0.35 * patches, kind="stable")[: round(self.solid_share * count)]
-            solid[tuple(axis[core] for axis in inside)] = True
+        """Infect a piece of lung, and consolidate its share around the middle."""
+        inside, relative = lesion
+        infected[inside] = True
+        patches = noise(rng, grid.shape, (12 / grid.slice_mm, 9 / grid.plane_mm, 9 / grid.plane_mm))[inside]
+        core = np.argsort(relative + 0.35 * patches, kind="stable")[: round(self.solid_share * len(relative))]
+        solid[tuple(axis[core] for axis in inside)] = True
 
     def _lesion(
         self, rng: np.random.Generator, grid: Grid, free: NDArray[np.bool_], candidates: NDArray[np.integer], count: int
-    ) -> tuple[tuple[NDArray[np.integer], ...], NDArray[np.float32]] | None:
+    ) -> _Piece | None:
         """(index arrays of ``count`` voxels, their relative radius), or None where they do not fit in one piece."""
         centre = grid.point(candidates[rng.integers(len(candidates))])
         dims = 2 if grid.slices == 1 else 3
@@ -146,6 +140,53 @@ class _Pneumonia(Phantom):
         return inside, order[chosen]
 
 
+@dataclass(frozen=True)
+class _Scattered(_Pneumonia):
+    """Lesions wherever infections of this kind lie."""
+
+    lesions_per_lung: int = number(3, 1, 8, "", "separate lesions in each lung")
+
+    def _plant(self, rng: np.random.Generator, thorax: Thorax, sizes: dict[str, float], plane: bool) -> Drawing:
+        """``sizes``: requested lesion volume by side, in ml."""
+        grid = thorax.grid
+        infected = np.zeros(grid.shape, dtype=bool)
+        solid = np.zeros(grid.shape, dtype=bool)
+        for side, lung in (("right", thorax.right), ("left", thorax.left)):
+            self._infect(rng, grid, lung, side, sizes[side], infected, solid)
+        lesions = sum(self.lesions_per_lung for ml in sizes.values() if ml > 0)
+        return self._paint(rng, thorax, infected, solid, lesions, plane)
+
+    def _infect(
+        self,
+        rng: np.random.Generator,
+        grid: Grid,
+        lung: NDArray[np.bool_],
+        side: str,
+        volume_ml: float,
+        infected: NDArray[np.bool_],
+        solid: NDArray[np.bool_],
+    ) -> None:
+        """Add this lung's lesions: exactly the requested number of voxels, each lesion in one piece."""
+        if volume_ml == 0:
+            return
+        shares = rng.dirichlet(np.full(self.lesions_per_lung, 6.0))
+        counts = np.maximum(1, np.round(shares * volume_ml / grid.voxel_ml).astype(int))
+        x, y, _ = grid.mm()
+        rim = lung & ~ndimage.binary_erosion(lung, iterations=max(1, round(10 / grid.plane_mm)))
+        # Infections of this kind lie at the back and near the pleura.
+        candidates = np.argwhere(rim & (y > -30) & ((np.abs(x) > 60) | (y > 40)))
+        for count in sorted(counts.tolist(), reverse=True):
+            for _ in range(_TRIES):
+                lesion = self._lesion(rng, grid, lung & ~_near(infected, grid), candidates, count)
+                if lesion is not None:
+                    break
+            else:
+                raise DataError(
+                    f"{volume_ml:g} ml in {self.lesions_per_lung} lesions do not fit into the {side} lung; ask for less."
+                )
+            self._add(rng, grid, lesion, infected, solid)
+
+
 def _near(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
     """The mask and a margin, so that lesions stay apart and can be counted."""
     if not mask.any():
@@ -156,7 +197,7 @@ def _near(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
 
 @register("pneumonia-slice")
 @dataclass(frozen=True)
-class PneumoniaSlice(_Pneumonia):
+class PneumoniaSlice(_Scattered):
     """One axial slice, 512 x 512 px of 0.7 mm, 5 mm thick."""
 
     kind: ClassVar[str] = "pneumonia slice"
@@ -174,7 +215,7 @@ class PneumoniaSlice(_Pneumonia):
 
 @register("pneumonia-volume")
 @dataclass(frozen=True)
-class PneumoniaVolume(_Pneumonia):
+class PneumoniaVolume(_Scattered):
     """A volume of 256 x 256 x 40 voxels of 1.4 x 1.4 x 5 mm."""
 
     kind: ClassVar[str] = "pneumonia volume"
@@ -186,3 +227,43 @@ class PneumoniaVolume(_Pneumonia):
         grid = Grid(256, 256, 40, 1.4, 5.0, -95.0)
         sizes = {"right": self.right_ml, "left": self.left_ml}
         return self._plant(rng, draw_thorax(rng, grid), sizes, plane=False)
+
+
+@register("pneumonia-course")
+@dataclass(frozen=True)
+class PneumoniaCourse(_Pneumonia):
+    """One patient at two times, 200 x 200 x 49 voxels of 1.8 x 1.8 x 5 mm.
+
+    At the second time the patient lies 18 mm elsewhere; of five lesions one has shrunk, one resolved, one stayed, one
+    grown, and one is new. The same seed is the same patient.
+    """
+
+    kind: ClassVar[str] = "pneumonia at two times"
+
+    time: str = choice("first", ("first", "second"), "which scan of the two")
+
+    def draw(self, rng: np.random.Generator) -> Drawing:
+        second = self.time == "second"
+        grid = Grid(200, 200, 49, 1.8, 5.0, -111.0 if second else -113.0)
+        thorax = draw_thorax(rng, grid)
+        infected = np.zeros(grid.shape, dtype=bool)
+        solid = np.zeros(grid.shape, dtype=bool)
+        lung = thorax.right | thorax.left
+        sizes = {which: times[second] for which, (_, *times) in enumerate(_COURSE) if times[second] > 0}
+        for which, ml in sizes.items():
+            place = np.linalg.solve(grid.geometry.affine, np.array([*_COURSE[which][0], 1.0]))[:3][::-1]
+            count, free = round(ml / grid.voxel_ml), lung & ~_near(infected, grid)
+            for attempt in range(_TRIES):
+                own = np.random.default_rng((which, attempt))
+                lesion = self._lesion(own, grid, free, np.rint(place)[None].astype(int), count)
+                if lesion is not None:
+                    break
+            else:
+                raise DataError("The lesions do not fit into this chest; take another seed or less irregularity.")
+            self._add(own, grid, lesion, infected, solid)
+        drawing = self._paint(rng, thorax, infected, solid, len(sizes))
+        if not second or drawing.image.geometry is None:
+            return drawing
+        affine = drawing.image.geometry.affine.copy()
+        affine[:3, 3] += _MOVED_MM
+        return replace(drawing, image=replace(drawing.image, geometry=Geometry(affine)))

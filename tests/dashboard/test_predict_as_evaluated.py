@@ -20,6 +20,7 @@ discover(recipes)
 PLACES = {
     "chest-xray-14": "images_128/{file}",
     "skin-lesion-7": "images/{case_id}.jpg",
+    "skin-lesion-outline": "images/{case_id}.jpg",
     "brain-tumor-mri": "{file}",
     "lung-cancer-ct": "{file}",
     "lung-nodule": "image/{file}",

@@ -19,7 +19,15 @@ from models.training.splits import blocks
 from sample_data.samples import data_folder, list_samples
 
 discover(recipes)
-SYSTEMS = {"chest-xray-14", "skin-lesion-7", "brain-tumor-mri", "lung-cancer-ct", "lung-nodule", "pneumonia-ct"}
+SYSTEMS = {
+    "chest-xray-14",
+    "skin-lesion-7",
+    "skin-lesion-outline",
+    "brain-tumor-mri",
+    "lung-cancer-ct",
+    "lung-nodule",
+    "pneumonia-ct",
+}
 DATA = data_folder()
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
 each = pytest.mark.parametrize("recipe", list(RECIPES), ids=lambda recipe: recipe.id)
@@ -74,6 +82,7 @@ def test_no_group_is_on_two_sides(recipe: Recipe) -> None:
 # The end of a case's name in the app, as the recipe spells it.
 SPELT = {
     "skin-lesion-7": ("ham10000-isic-", lambda row: row[ID].removeprefix("ISIC_")),
+    "skin-lesion-outline": ("ham10000-isic-", lambda row: row[ID].removeprefix("ISIC_")),
     "lung-nodule": ("lidc-", lambda row: row[ID].removeprefix("LIDC-IDRI-").replace("_R_", "-")),
     "lung-cancer-ct": ("iqothnccd-", lambda row: row["kind"][0] + "-" + f"{int(row['file'].split('(')[1][:-5]):03d}"),
     "pneumonia-ct": (
@@ -99,6 +108,13 @@ def test_no_film_of_the_app_is_of_a_patient_trained_on() -> None:
     shown = {str(int(sample.id.split("-")[1])) for sample in list_samples() if sample.id.startswith("nih-")}
     assert len(shown) >= 12
     assert not shown & trained
+
+
+def test_both_skin_models_share_their_parts() -> None:
+    outlined, named = (_rows(RECIPES.get(name)) for name in ("skin-lesion-outline", "skin-lesion-7"))
+    parts = dict(zip(named[ID], named[SPLIT], strict=True))
+    assert len(outlined) > 9000
+    assert [parts[name] for name in outlined[ID]] == outlined[SPLIT].tolist()
 
 
 def test_the_test_cases_of_the_brain_set_are_published_as_such() -> None:

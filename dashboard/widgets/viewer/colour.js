@@ -1,4 +1,4 @@
-// Colour tables, and numbers as a reader wants to see them.
+// Colour tables.
 
 // 17 evenly spaced anchors of matplotlib's inferno and viridis and of cividis (Nunez et al. 2018): lightness grows
 // steadily, so that equal steps in value look like equal steps.
@@ -48,30 +48,21 @@ function colourAt(name, t) {
   return `rgb(${table[at]}, ${table[at + 1]}, ${table[at + 2]})`;
 }
 
-const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
-
-/** Three significant digits, with a true minus sign; "+" too where the sign carries meaning. */
-function formatValue(value, signed = false) {
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  let text;
-  if (size >= 1e-3 && size < 1e5) {
-    text = size.toFixed(Math.max(0, Math.min(5, 2 - Math.floor(Math.log10(size)))));
-  } else {
-    const [digits, power] = size.toExponential(2).split("e");
-    text = `${digits}×10${[...power.replace("+", "")].map((char) => SUPERSCRIPT[char]).join("")}`;
+/** 512 packed RGBA colours: sizes 0 to 255 of negative values downwards from 255, of others upwards from 256. */
+function packedColours(name, signed, least) {
+  const rgb = colourTable(name);
+  const packed = new Uint32Array(512);
+  for (let step = 0; step < 256; step += 1) {
+    const alpha = Math.round(255 * Math.max(least, opacityOf(step / 255)));
+    const [up, down] = signed ? [128 + (step >> 1), 127 - (step >> 1)] : [step, step];
+    const pack = (at) => (alpha << 24) | (rgb[3 * at + 2] << 16) | (rgb[3 * at + 1] << 8) | rgb[3 * at];
+    packed[256 + step] = pack(up);
+    packed[255 - step] = pack(down);
   }
-  return (value < 0 ? "−" : signed ? "+" : "") + text;
+  return packed;
 }
 
-/** With as many decimals as a quantity measured in steps of `step` deserves. */
-function formatStep(value, step) {
-  const decimals = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9)));
-  const text = Math.abs(value).toFixed(decimals);
-  return (value < 0 && Number(text) !== 0 ? "−" : "") + text;
-}
-
-/** Units that only say "no unit" are not written out beside every number. */
-function withUnit(text, unit) {
-  return unit && unit !== "unit interval" ? `${text} ${unit === "stored value" ? "" : unit}`.trim() : text;
+/** Small values are nearly clear, so that the anatomy stays readable where a map says little. */
+function opacityOf(t) {
+  return Math.min(1, 1.15 * t ** 1.2);
 }

@@ -1,4 +1,4 @@
-// Pointer, wheel and keys.
+// Pointer, wheel, and what the keys do.
 
 const CLICK_TRAVEL = 4;
 const DOUBLE_CLICK_MS = 250;
@@ -90,9 +90,10 @@ function listenToStage(viewer, pane) {
   );
 }
 
-/** Keys act while the viewer, or nothing at all, has the focus. Returns the function that stops listening. */
-function listenToKeys(viewer) {
-  const actions = {
+function keyActions(viewer) {
+  const toggles = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((number) => [number, () => viewer.toggleNth(number)]);
+  return {
+    ...Object.fromEntries(toggles),
     ArrowLeft: () => viewer.page(-1),
     ArrowRight: () => viewer.page(1),
     ArrowUp: () => viewer.stepSlice(-1),
@@ -107,17 +108,4 @@ function listenToKeys(viewer) {
     R: () => viewer.reset(),
     "?": () => viewer.toolbar.showKeys(viewer.toolbar.keys.hidden),
   };
-  const onKey = (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    const origin = event.composedPath()[0];
-    const within = event.composedPath().includes(viewer.root);
-    const idle = document.activeElement === document.body || document.activeElement === null;
-    if (!within && !(idle && viewer.inCharge)) return;
-    if (event.key !== "Escape" && /^(input|select|textarea)$/i.test(origin.tagName ?? "")) return;
-    if (event.repeat && (event.key === "ArrowLeft" || event.key === "ArrowRight")) return;
-    const act = /^[1-9]$/.test(event.key) ? () => viewer.toggleNth(Number(event.key)) : actions[event.key];
-    if (act && act() !== false) event.preventDefault();
-  };
-  document.addEventListener("keydown", onKey);
-  return () => document.removeEventListener("keydown", onKey);
 }

@@ -1,4 +1,4 @@
-// A map: raw values in, coloured pixels, contours and numbers out. And the outlines of reference regions.
+// A map: raw values in, coloured pixels, contours and numbers out.
 
 /** Display settings that change what a map's pixels look like. */
 const overlayKey = (set) => [set.values, set.diverging, set.sequential, set.top, set.style].join("|");
@@ -148,41 +148,6 @@ class Overlay {
     }
     context.restore();
   }
-}
-
-/** 512 packed RGBA colours: sizes 0 to 255 of negative values downwards from 255, of others upwards from 256. */
-function packedColours(name, signed, least) {
-  const rgb = colourTable(name);
-  const packed = new Uint32Array(512);
-  for (let step = 0; step < 256; step += 1) {
-    const alpha = Math.round(255 * Math.max(least, opacityOf(step / 255)));
-    const [up, down] = signed ? [128 + (step >> 1), 127 - (step >> 1)] : [step, step];
-    const pack = (at) => (alpha << 24) | (rgb[3 * at + 2] << 16) | (rgb[3 * at + 1] << 8) | rgb[3 * at];
-    packed[256 + step] = pack(up);
-    packed[255 - step] = pack(down);
-  }
-  return packed;
-}
-
-/** Small values are nearly clear, so that the anatomy stays readable where a map says little. */
-function opacityOf(t) {
-  return Math.min(1, 1.15 * t ** 1.2);
-}
-
-/** A line of constant width on the screen, with a dark rim that keeps it visible on bone. */
-function strokeOutline(context, path, matrix, colour, pixel, dash = []) {
-  const onScreen = new Path2D();
-  onScreen.addPath(path, matrix);
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.lineJoin = "round";
-  context.strokeStyle = "rgba(0, 0, 0, 0.6)";
-  context.lineWidth = 3.5 * pixel;
-  context.stroke(onScreen);
-  context.strokeStyle = colour;
-  context.lineWidth = 1.6 * pixel;
-  context.setLineDash(dash.map((length) => length * pixel));
-  context.stroke(onScreen);
-  context.setLineDash([]);
 }
 
 // Marching squares: which edges of a cell (0 top, 1 right, 2 bottom, 3 left) a line joins, by the corners above the level.

@@ -61,20 +61,22 @@ class Packed:
     data: bytes = b""
 
 
-def _pack(facts: dict[str, Any], array: NDArray[Any]) -> Packed:
+def pack(facts: dict[str, Any], array: NDArray[Any]) -> Packed:
+    """Facts and the array's bytes, named by their hash."""
     raw = np.ascontiguousarray(array).tobytes()
     blob = hashlib.blake2b(raw, digest_size=16).hexdigest()
     return Packed({**facts, "blob": blob}, blob, blob.encode("ascii") + raw)
 
 
 Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 
-def _once(make: Callable[[Source], Packed]) -> Callable[[Source], Packed]:
+def once(make: Callable[[Source], Result]) -> Callable[[Source], Result]:
     """Packs each (immutable) object once, for as long as it lives."""
-    known: WeakKeyDictionary[Source, Packed] = WeakKeyDictionary()
+    known: WeakKeyDictionary[Source, Result] = WeakKeyDictionary()
 
-    def packed(source: Source) -> Packed:
+    def packed(source: Source) -> Result:
         result = known.get(source)
         if result is None:
             result = known[source] = make(source)
@@ -83,14 +85,14 @@ def _once(make: Callable[[Source], Packed]) -> Callable[[Source], Packed]:
     return packed
 
 
-@_once
+@once
 def pack_image(image: Image) -> Packed:
     """The whole image, all slices: (D, H, W) int16 with scale and offset, or (D, H, W, 3) uint8 for colour."""
     stack = image.values if image.is_volume else image.values[:, None]
     factor = reduction(image)
     exact = factor == 1
     low, high = float(stack.min()), float(stack.max())
-    scale, offset, lossless = _scaling(stack, low, high, colour=image.is_colour)
+    scale, offset, lossless = scaling(stack, low, high, bits=8 if image.is_colour else 16)
     stack = _block_mean(stack, factor)
     sent = np.rint((stack - np.float32(offset)) / np.float32(scale))
     array = np.moveaxis(sent.astype(np.uint8), 0, -1) if image.is_colour else sent[0].astype(np.int16)
@@ -110,12 +112,16 @@ def pack_image(image: Image) -> Packed:
         "spacing": list(image.plane_spacing),
         "affine": image.geometry.affine.ravel().tolist() if image.geometry else None,
         "frame": image.geometry.frame if image.geometry else None,
-        "windows": [
-            {"name": w.name, "center": w.center, "width": w.width, "shape": w.shape, "table": list(w.table)}
-            for w in image.windows
-        ],
+        "windows": window_facts(image),
     }
-    return _pack(facts, array)
+    return pack(facts, array)
+
+
+def window_facts(image: Image) -> list[dict[str, Any]]:
+    return [
+        {"name": w.name, "center": w.center, "width": w.width, "shape": w.shape, "table": list(w.table)}
+        for w in image.windows
+    ]
 
 
 def reduction(image: Image) -> int:
@@ -127,21 +133,31 @@ def reduction(image: Image) -> int:
     return max(1, int(np.ceil(np.sqrt(size / VOLUME_BYTES))))
 
 
-def _scaling(stack: FloatArray, low: float, high: float, *, colour: bool) -> tuple[float, float, bool]:
-    """(scale, offset, lossless) such that value = sent * scale + offset fits the sent type.
+def scaling(stack: FloatArray, low: float, high: float, *, bits: int) -> tuple[float, float, bool]:
+    """(scale, offset, lossless) such that value = sent * scale + offset fits a whole number of 8 or 16 bits.
 
     Whole numbers (CT, stored values) and whole 255ths and 65535ths (photographs) come through exactly; other
     values are rounded to the nearest of as many steps as the type has.
+
+    Args:
+        stack: (C, D, H, W) values from ``low`` to ``high``.
+        bits: 8 for unsigned, 16 for signed numbers.
     """
-    steps, first = (255, 0) if colour else (65535, -32768)
+    steps, first = (255, 0) if bits == 8 else (65535, -32768)
     for scale in (1.0, 1 / 255, 1 / 65535):
-        whole = np.rint(stack / np.float32(scale))
-        if (high - low) / scale <= steps + 0.5 and np.allclose(whole * scale, stack, rtol=1e-6, atol=1e-7):
+        fits = (high - low) / scale <= steps + 0.5
+        # Plane by plane: the first that does not fit ends it, and the working copies stay small.
+        if fits and all(_whole(plane, np.float32(scale)) for channel in stack for plane in channel):
             start = np.rint(low / scale)
             offset = 0.0 if first <= start and np.rint(high / scale) <= first + steps else (start - first) * scale
             return scale, float(offset), True
     scale = max(high - low, 1e-12) / steps
     return scale, low - first * scale, False
+
+
+def _whole(plane: FloatArray, scale: np.float32) -> bool:
+    nearest = np.rint(plane / scale) * scale
+    return bool(np.array_equal(nearest, plane) or np.allclose(nearest, plane, rtol=1e-6, atol=1e-7))
 
 
 def _block_mean(stack: FloatArray, factor: int) -> FloatArray:
@@ -155,7 +171,7 @@ def _block_mean(stack: FloatArray, factor: int) -> FloatArray:
     return mean
 
 
-@_once
+@once
 def pack_map(layer: MapLayer) -> Packed:
     """The map in full, float32."""
     facts = {
@@ -165,7 +181,7 @@ def pack_map(layer: MapLayer) -> Packed:
         "unit": layer.unit,
         "range": layer.range,
     }
-    return _pack(facts, layer.values)
+    return pack(facts, layer.values)
 
 
 def pack_region(region: Region, image: Image) -> Packed:
@@ -193,4 +209,4 @@ def _pack_mask(name: str, mask: NDArray[np.bool_], factor: int) -> Packed:
     padded = np.pad(mask, ((0, 0), (0, -height % factor), (0, -width % factor)))
     blocks = padded.reshape(mask.shape[0], padded.shape[1] // factor, factor, padded.shape[2] // factor, factor)
     small = blocks.any(axis=(2, 4))
-    return _pack({"name": name, "shape": list(small.shape), "factor": factor}, np.packbits(small))
+    return pack({"name": name, "shape": list(small.shape), "factor": factor}, np.packbits(small))

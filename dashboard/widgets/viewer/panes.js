@@ -159,9 +159,3 @@ function paintScale(bar, colour, key) {
     context.fillRect(x, 0, 1, 1);
   }
 }
-
-/** The step in which an image's values are worth reading. */
-function valueStep(meta) {
-  const range = Math.max(meta.range[1] - meta.range[0], 1e-12);
-  return meta.scale === 1 ? 1 : 10 ** Math.floor(Math.log10(Math.max(meta.scale, range / 2000)));
-}

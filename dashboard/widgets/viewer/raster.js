@@ -1,8 +1,5 @@
 // The image: typed arrays in, windowed pixels out.
 
-const STORE = Symbol.for("sightline.blobs");
-const blobStore = () => (globalThis[STORE] ??= { entries: new Map(), changed: new EventTarget() });
-
 /** The image as it was sent, with half-size copies of the slice in view for quick drawing when it is shown small. */
 class Picture {
   constructor(meta, buffer) {
@@ -12,7 +9,7 @@ class Picture {
     this.data = meta.dtype === "u1" ? new Uint8Array(buffer) : new Int16Array(buffer);
     this.levels = [];
     this.levelSlice = -1;
-    this.tables = new Map();
+    this.windowed = new WindowTable();
     const smallest = Math.min(...meta.spacing);
     this.aspect = meta.spacing.map((mm) => mm / smallest);
     [this.width, this.height] = meta.size;
@@ -40,35 +37,9 @@ class Picture {
     return values;
   }
 
-  /** What the sent numbers look like under a window: grey as packed RGBA (indexed by value + 32768), or bytes. */
   table(window) {
-    const key = JSON.stringify([window.center, window.width, window.shape]);
-    if (!this.tables.has(key)) {
-      this.tables.clear();
-      const { scale, offset, inverted } = this.meta;
-      const colour = this.channels === 3;
-      const [count, first] = colour ? [256, 0] : [65536, -32768];
-      const table = colour ? new Uint8Array(count) : new Uint32Array(count);
-      for (let i = 0; i < count; i += 1) {
-        const shown = greyOf((i + first) * scale + offset, window);
-        const grey = Math.round(255 * (inverted ? 1 - shown : shown));
-        table[i] = colour ? grey : (255 << 24) | (grey << 16) | (grey << 8) | grey;
-      }
-      this.tables.set(key, table);
-    }
-    return this.tables.get(key);
+    return this.windowed.table(this.meta, window);
   }
-}
-
-/** Grey in [0, 1]; the same three shapes as the image's own windows. */
-function greyOf(value, window) {
-  const position = (value - window.center) / window.width;
-  if (window.shape === "sigmoid") return 1 / (1 + Math.exp(Math.min(60, Math.max(-60, -4 * position))));
-  const grey = Math.min(1, Math.max(0, position + 0.5));
-  if (window.shape !== "table") return grey;
-  const place = grey * (window.table.length - 1);
-  const at = Math.min(Math.floor(place), window.table.length - 2);
-  return window.table[at] + (place - at) * (window.table[at + 1] - window.table[at]);
 }
 
 function halve({ data, columns, rows, pixel }, channels) {
@@ -144,15 +115,4 @@ function drawBase(context, picture, slice, window, place) {
   context.setTransform(stepX, 0, 0, stepY, place.left, place.top);
   context.drawImage(scratch, x0, y0);
   context.restore();
-}
-
-/** Where the image lies on a canvas: image coordinate u (pixel i covers [i, i + 1]) is drawn at left + u * sx. */
-function placement(picture, view, width, height) {
-  const fit = Math.min(
-    width / (picture.width * picture.aspect[0]),
-    height / (picture.height * picture.aspect[1]),
-  );
-  const sx = fit * view.zoom * picture.aspect[0];
-  const sy = fit * view.zoom * picture.aspect[1];
-  return { sx, sy, left: width / 2 - view.x * sx, top: height / 2 - view.y * sy, width, height };
 }

@@ -49,18 +49,3 @@ class Readout {
     for (const [id, cell] of this.cells) setText(cell, texts.get(id) ?? "–");
   }
 }
-
-function imageText(meta, values) {
-  const eightBit = meta.channels === 3 && meta.unit === "unit interval";
-  const text = eightBit
-    ? values.map((value) => Math.round(255 * value)).join(" ")
-    : withUnit(values.map((value) => formatStep(value, valueStep(meta))).join(" "), meta.unit);
-  return meta.exact ? text : `≈ ${text}`;
-}
-
-/** Millimetres of a pixel: with the letters of the patient's sides, or along columns and rows of a film. */
-function worldText({ affine, frame }, x, y, slice) {
-  const mm = [0, 4, 8].map((at) => affine[at] * x + affine[at + 1] * y + affine[at + 2] * slice + affine[at + 3]);
-  if (frame !== "patient") return `${formatStep(mm[0], 0.1)}, ${formatStep(mm[1], 0.1)} mm`;
-  return `${mm.map((value, axis) => `${SIDES[axis][value < 0 ? 1 : 0]} ${Math.abs(value).toFixed(1)}`).join(" ")} mm`;
-}

@@ -1,4 +1,4 @@
-// Outlines of reference masks and boxes and of masks that a model found, and the marks that tell a reader size and side.
+// Outlines of reference masks and boxes and of masks that a model found.
 
 const REGION_COLOURS = ["#5ad1e6", "#c9f25c", "#ff9ec4", "#ffd166"];
 const FOUND_COLOUR = "#ffffff";
@@ -30,46 +30,14 @@ class Outline {
 
   trace(slice) {
     const [, rows, columns] = this.meta.shape;
-    const { factor } = this.meta;
     const first = slice * rows * columns;
-    const set = (column, row) => {
-      if (column < 0 || row < 0 || column >= columns || row >= rows) return 0;
-      const at = first + row * columns + column;
-      return (this.bits[at >> 3] >> (7 - (at & 7))) & 1;
-    };
-    // Edges between a pixel inside and one outside, from corner to corner with the inside on the right.
-    const next = new Map();
-    const edge = (from, to) => (next.has(from) ? next.get(from).push(to) : next.set(from, [to]));
-    const below = columns + 1;
-    for (let row = 0; row < rows; row += 1) {
-      for (let column = 0; column < columns; column += 1) {
-        if (!set(column, row)) continue;
-        const corner = row * below + column;
-        if (!set(column, row - 1)) edge(corner, corner + 1);
-        if (!set(column + 1, row)) edge(corner + 1, corner + 1 + below);
-        if (!set(column, row + 1)) edge(corner + 1 + below, corner + below);
-        if (!set(column - 1, row)) edge(corner + below, corner);
+    const mask = paddedMask(columns, rows);
+    for (let row = 0, bit = first; row < rows; row += 1) {
+      for (let column = 0, at = (row + 1) * (columns + 2) + 1; column < columns; column += 1, at += 1, bit += 1) {
+        mask.bytes[at] = (this.bits[bit >> 3] >> (7 - (bit & 7))) & 1;
       }
     }
-    const place = (corner) => [(corner % below) * factor, Math.floor(corner / below) * factor];
-    const path = new Path2D();
-    let label = null;
-    // Closed lines, so that dashes run on around corners. As many edges leave a corner as reach it.
-    for (const [start, ends] of next) {
-      while (ends.length) {
-        label ??= place(start);
-        path.moveTo(...place(start));
-        let at = start;
-        do {
-          const to = next.get(at).pop();
-          const goesOn = to !== start && next.get(to).length === 1 && next.get(to)[0] - to === to - at;
-          if (!goesOn) path.lineTo(...place(to));
-          at = to;
-        } while (at !== start);
-        path.closePath();
-      }
-    }
-    return label && { path, label };
+    return traceMask(mask, this.meta.factor);
   }
 
   draw(context, place, slice, mapSlice, depth, pixel) {
@@ -102,78 +70,4 @@ function freeLine(named, x, y, width, height) {
   while (named.some(covers)) y += height;
   named.push({ x, y, width });
   return y;
-}
-
-// The page's own font, taken over by the viewer once it is mounted: a canvas does not inherit one.
-let markFont = "system-ui, sans-serif";
-
-function drawText(context, text, x, y, colour, pixel, align = "left") {
-  context.font = `600 ${11 * pixel}px ${markFont}`;
-  context.textAlign = align;
-  context.textBaseline = "alphabetic";
-  context.lineJoin = "round";
-  context.lineWidth = 3 * pixel;
-  context.strokeStyle = "rgba(0, 0, 0, 0.75)";
-  context.strokeText(text, x, y);
-  context.fillStyle = colour;
-  context.fillText(text, x, y);
-}
-
-const SIDES = [
-  ["L", "R"],
-  ["P", "A"],
-  ["S", "I"],
-];
-
-/** The one or two letters of a direction in patient coordinates (LPS), the strongest first: "L", "PS". */
-function sideOf(direction) {
-  const length = Math.hypot(...direction);
-  return direction
-    .map((part, axis) => ({ size: Math.abs(part) / length, letter: SIDES[axis][part > 0 ? 0 : 1] }))
-    .filter(({ size }) => size > 0.35)
-    .sort((one, other) => other.size - one.size)
-    .slice(0, 2)
-    .map(({ letter }) => letter)
-    .join("");
-}
-
-const COLOUR_OF_MARKS = "#d7e0e3";
-
-/** Letters at the edges that say where left, right, front, back, head and feet are. */
-function drawSides(context, picture, width, height, pixel) {
-  const { affine, frame } = picture.meta;
-  if (!affine || frame !== "patient") return;
-  const along = (axis, sign) => sideOf([0, 1, 2].map((row) => sign * affine[4 * row + axis]));
-  const inset = 8 * pixel;
-  const text = (label, x, y, align) => drawText(context, label, x, y, COLOUR_OF_MARKS, pixel, align);
-  text(along(0, -1), inset, height / 2 + 4 * pixel, "left");
-  text(along(0, 1), width - inset, height / 2 + 4 * pixel, "right");
-  text(along(1, -1), width / 2, 16 * pixel, "center");
-  text(along(1, 1), width / 2, height - inset, "center");
-}
-
-/** A bar of a round number of millimetres, at most a third of the width. */
-function drawScaleBar(context, picture, place, width, height, pixel) {
-  if (!picture.meta.affine) return;
-  const perMm = place.sx / picture.meta.spacing[0];
-  const room = width / 3 / perMm;
-  const power = 10 ** Math.floor(Math.log10(room));
-  const length = [5, 2, 1].find((step) => step * power <= room) * power;
-  const [left, bottom] = [10 * pixel, height - 12 * pixel];
-  context.save();
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  for (const [colour, thick] of [
-    ["rgba(0, 0, 0, 0.75)", 4],
-    [COLOUR_OF_MARKS, 2],
-  ]) {
-    context.strokeStyle = colour;
-    context.lineWidth = thick * pixel;
-    context.beginPath();
-    context.moveTo(left, bottom);
-    context.lineTo(left + length * perMm, bottom);
-    context.stroke();
-  }
-  const label = length >= 10 ? `${length / 10} cm` : `${length} mm`;
-  drawText(context, label, left, bottom - 6 * pixel, COLOUR_OF_MARKS, pixel);
-  context.restore();
 }

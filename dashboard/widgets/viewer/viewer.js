@@ -39,7 +39,7 @@ class Viewer {
     parent.append(this.root);
     markFont = getComputedStyle(this.root).fontFamily;
     this.base = document.createElement("canvas");
-    this.stopKeys = listenToKeys(this);
+    this.stopKeys = listenToKeys(this, keyActions(this));
     this.onBlobs = () => this.collect();
     blobStore().changed.addEventListener("change", this.onBlobs);
     this.watch = new ResizeObserver(() => this.resize());

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 
+from dashboard.widgets.viewer.component import mount_blob, nothing, source
 from dashboard.widgets.viewer.packing import MapLayer, Packed, pack_image, pack_map, pack_region
 from models.errors import DataError
 from models.types import Image, Region
@@ -29,33 +29,34 @@ from models.types import Image, Region
 Status = Literal["ready", "queued", "running", "failed", "cancelled"]
 
 SCRIPTS = (
+    "store.js",
     "colour.js",
+    "values.js",
+    "window.js",
+    "place.js",
     "raster.js",
     "overlay.js",
+    "outline.js",
+    "marks.js",
     "regions.js",
     "contents.js",
     "elements.js",
     "panes.js",
+    "controls.js",
     "toolbar.js",
     "readout.js",
+    "keys.js",
     "gestures.js",
     "picture.js",
     "viewer.js",
+    "groups.js",
     "link.js",
     "mount.js",
 )
 
 STYLES = ("viewer.css", "panes.css", "controls.css")
 
-_HERE = Path(__file__).parent
-
-
-def _source(*names: str) -> str:
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
-
-
-_blob = st.components.v2.component("sightline_blob", js=_source("blob.js"))
-_viewer = st.components.v2.component("sightline_viewer", css=_source(*STYLES), js=_source(*SCRIPTS))
+_viewer = st.components.v2.component("sightline_viewer", css=source(*STYLES), js=source(*SCRIPTS))
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,7 @@ def preload(image: Image, *, key: str) -> None:
     Streamlit copies and hashes every element of a fragment at each of its runs, 10 ms a megabyte. A large volume
     is therefore better mounted once outside, and the viewer called with ``preloaded=True`` and the same key.
     """
-    packed = pack_image(image)
-    _blob(key=f"{key}-{packed.blob}", data=packed.data)
+    mount_blob(pack_image(image), key=key)
 
 
 def viewer(
@@ -159,7 +159,7 @@ def viewer(
         for packed in (base, *layers.values(), *outlines):
             if packed.blob and packed.blob not in mounted:
                 mounted.add(packed.blob)
-                _blob(key=f"{key}-{packed.blob}", data=packed.data)
+                mount_blob(packed, key=key)
         result = _viewer(
             key=key,
             data={
@@ -174,17 +174,13 @@ def viewer(
                 "pickable": pickable,
                 "group": group,
             },
-            on_picked_change=_nothing,
-            on_slice_change=_nothing,
-            on_page_change=_nothing,
-            on_cancel_change=_nothing,
-            on_retry_change=_nothing,
+            on_picked_change=nothing,
+            on_slice_change=nothing,
+            on_page_change=nothing,
+            on_cancel_change=nothing,
+            on_retry_change=nothing,
         )
     return _events(result, base.blob, image.depth)
-
-
-def _nothing() -> None:
-    """Streamlit keeps only events that have a callback; the viewer's are read from its result."""
 
 
 def _pane_facts(pane: Pane, layer: Packed | None) -> dict[str, Any]:

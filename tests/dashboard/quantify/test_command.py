@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dashboard.__main__ import app
-from dashboard.quantify.command import quantify_paths
+from dashboard.quantify.command import Files, quantify_paths
 from models.errors import DataError, SightlineError
 from models.types import Geometry
 from sample_data.samples import data_folder
@@ -27,7 +27,7 @@ def chest() -> Chest:
 
 
 def run(out: Path, scan: Path | None = None, lesions: Path | None = None, lungs: Path | None = None, **more):
-    done = quantify_paths(scan, lesions, lungs, "pneumonia-ct", out, **more)
+    done = quantify_paths(Files(scan, lesions, lungs), out, **more)
     return done, json.loads((out / "quantities.json").read_text())
 
 

@@ -246,7 +246,7 @@ def test_a_gantry_tilt_shears_the_affine(make_dicom):
         place = {"ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"], "PixelSpacing": ["1", "1"]}
         files.append(make_dicom(pixels, ImagePositionPatient=ds_list(position), SeriesInstanceUID="1.2.3", **place))
     (case,) = read_uploads(shuffled(files)).cases
-    assert not case.provenance.notes
+    assert "lean by 13.5 degrees" in case.provenance.notes[0]
     np.testing.assert_allclose(case.image.geometry.affine[:3, 2], [0, 1.2, 5.0], atol=1e-9)
 
 

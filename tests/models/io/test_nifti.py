@@ -145,6 +145,29 @@ def test_the_first_of_several_volumes():
     assert not read(nifti(data[..., :1])).provenance.notes
 
 
+@pytest.mark.parametrize("codes", ["LPS", "SAR", "PIL"])
+@pytest.mark.parametrize(("dtype", "slope"), [(">i2", 1), ("<i2", 0.1), ("<f8", 1), ("<u1", 3)])
+def test_thick_volumes_are_put_together_piece_by_piece(codes, dtype, slope):
+    stored = np.random.default_rng(4).integers(0, 255, (9, 18, 37)).astype(dtype)
+    turn = nibabel.orientations.inv_ornt_aff(nibabel.orientations.axcodes2ornt(codes), stored.shape)
+    header = nibabel.Nifti1Header(endianness=dtype[0])
+    header.set_data_dtype(stored.dtype)
+    image = nibabel.Nifti1Image(stored, np.linalg.inv(turn), header)
+    image.header.set_slope_inter(slope, -7 if slope != 1 else 0)
+    data = image.to_bytes()
+    whole = nibabel.as_closest_canonical(nibabel.Nifti1Image.from_bytes(data))
+    expected = whole.get_fdata()[::-1, ::-1].T.astype(np.float32)
+    np.testing.assert_array_equal(read(data).image.values[0], expected)
+
+
+def test_a_sheared_volume_is_noted():
+    affine = np.diag([-1.0, -1.0, 4.0, 1.0])
+    affine[1, 2] = 4 * np.tan(np.deg2rad(20))
+    case = read(nifti(np.ones((5, 6, 7), np.uint8), affine))
+    assert "lean by 20.0 degrees" in case.provenance.notes[0]
+    assert abs(np.linalg.det(case.image.geometry.affine)) == pytest.approx(4, rel=1e-6)
+
+
 def test_rgb():
     colours = np.random.default_rng(0).integers(0, 256, (4, 5, 2, 3)).astype(np.uint8)
     packed = colours.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
@@ -194,4 +217,6 @@ def test_refusals():
     assert "empty" in message(bytes(huge))
     singular = bytearray(nifti(np.ones((2, 2, 2), np.uint8)))
     singular[312:328] = np.array([0, 1, 0, 0], "<f4").tobytes()  # srow_z
+    assert "does not state its voxel size" in message(bytes(singular))
+    singular[312:328] = np.array([0, 1, 1e-13, 0], "<f4").tobytes()
     assert "orientation cannot be used" in message(bytes(singular))

@@ -33,7 +33,7 @@ ROOTS = [
     Path(pydicom.__file__).parent / "data",
     Path(importlib.util.find_spec("data_store").origin).parent / "data",
 ]
-NOT_DICOM = {".py", ".json", ".md", ".txt", ".dump", ".icc", ".gz"}
+NOT_DICOM = {".py", ".pyc", ".json", ".md", ".txt", ".dump", ".icc", ".gz"}
 DECODED_BY_GDCM = {JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1}
 
 
