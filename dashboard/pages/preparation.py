@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.cases import facts_line, middle_slice
+from dashboard.preparation.keys import key_of
 from dashboard.preparation.outcome import Outcome
-from dashboard.preparation.runs import key_of
 from dashboard.state import (
     CaseView,
     PreparationView,

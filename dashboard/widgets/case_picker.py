@@ -38,7 +38,8 @@ def find_case(library: Library, uploads: Uploads, case_id: str) -> Case:
         return uploads.cases[case_id]
     if case_id.startswith("upload-"):
         raise DataError("This upload is no longer in memory: uploads are kept for half an hour. Drop the file again.")
-    return library.case(case_id)
+    with st.spinner("Opening the case ..."):
+        return library.case(case_id)
 
 
 def case_picker(library: Library, uploads: Uploads, selected: str, key: str) -> str | None:

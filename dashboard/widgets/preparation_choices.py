@@ -22,13 +22,12 @@ NO_REFERENCE = ""
 def choose_preset(case: Case, view: PreparationView) -> str:
     """Id of the list of steps; at first the one that suits the image."""
     known = view.presets.setdefault(case.id, preset_for(case.image).id)
-    chosen = st.segmented_control(
+    chosen = st.selectbox(
         "Steps for",
         list(PRESETS),
-        default=known,
+        index=list(PRESETS).index(known),
         format_func=lambda name: PRESETS[name].title,
         key=f"preparation-preset-{case.id}",
-        required=True,
     )
     view.presets[case.id] = chosen
     return chosen

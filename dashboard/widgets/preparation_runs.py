@@ -8,9 +8,9 @@ from collections.abc import Callable
 import streamlit as st
 
 from dashboard.jobs.desk import Desk
+from dashboard.jobs.kept import KeptJobs
 from dashboard.jobs.runner import Job
 from dashboard.preparation.outcome import Outcome, Question, prepare_image
-from dashboard.preparation.runs import Preparations, Work
 from dashboard.preparation.trace import StepChoice
 from dashboard.state import owner
 from models.card import ModelCard
@@ -19,9 +19,9 @@ from models.types import Image
 
 
 @st.cache_resource(show_spinner=False)
-def preparations() -> Preparations:
+def preparations() -> KeptJobs[Outcome]:
     """One worker for the process."""
-    made = Preparations()
+    made: KeptJobs[Outcome] = KeptJobs()
     atexit.register(made.close)
     return made
 
@@ -33,7 +33,7 @@ def work_of(
     card: ModelCard | None,
     desk: Desk,
     reference: Image | None,
-) -> Work:
+) -> Callable[[RunContext], Outcome]:
     """The work itself, for another thread: it asks the desk, which finds known answers again."""
     question = None if card is None else Question(card, lambda plane: desk.predict(card.id, plane))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import zipfile
+from html import escape
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.cases import readable
 from dashboard.preparation.effects import Effects
@@ -46,8 +49,8 @@ def _model_row(records: tuple[Record, ...]) -> None:
         for place, record in zip(st.columns(len(records)), records, strict=True):
             with place:
                 st.markdown(f"{_ICONS[record.verdict.level]} **{record.title}**")
-                st.image(record.after.joined(), width="stretch" if len(record.after.planes) > 1 else 200)
-                st.caption(record.verdict.sentence.removeprefix(f"{record.title}: ").capitalize())
+                said = record.verdict.sentence.removeprefix(f"{record.title}: ")
+                _picture(st.container(), said[:1].upper() + said[1:], record.after, record.title)
         with st.expander("Measures", key="preparation-model-measures"):
             measures = tuple(measure for record in records for measure in record.verdict.measures)
             st.dataframe(_measures(measures), hide_index=True, width="stretch")
@@ -66,7 +69,7 @@ def _row(record: Record, number: int) -> None:
             pictures.append((record.extra_name.capitalize(), record.extra))
         if verdict.level != "fail":
             for place, (name, shown) in zip(st.columns(len(pictures)), pictures, strict=True):
-                _picture(place, name, shown)
+                _picture(place, name, shown, record.title)
         if headline is not None or record.params:
             with st.expander("Measures and settings", key=f"preparation-row-{number}"):
                 if verdict.measures:
@@ -75,8 +78,16 @@ def _row(record: Record, number: int) -> None:
                     st.caption("Settings: " + ", ".join(f"{name} {value}" for name, value in record.params.items()))
 
 
-def _picture(place: st.delta_generator.DeltaGenerator, name: str, shown: Picture) -> None:
-    place.image(shown.joined(), caption=name, width="stretch" if len(shown.planes) > 1 else 240)
+def _picture(place: DeltaGenerator, name: str, shown: Picture, what: str) -> None:
+    """A picture with a caption and, unlike Streamlit's own, with words for those who cannot see it."""
+    planes = "axial, coronal and sagittal plane" if len(shown.planes) == 3 else "one plane"
+    data = base64.b64encode(shown.png()).decode()
+    widest = "100%" if len(shown.planes) > 1 else "240px"
+    place.html(
+        f'<figure style="margin:0"><img alt="{escape(f"{what}, {name.lower()}: {planes}")}" src="data:image/png;base64,{data}"'
+        f' style="width:100%;max-width:{widest};border-radius:8px;display:block">'
+        f'<figcaption style="font-size:0.85rem;opacity:0.8;padding-top:0.25rem">{escape(name)}</figcaption></figure>'
+    )
 
 
 def _measures(measures: tuple[Measure, ...]) -> pd.DataFrame:

@@ -18,6 +18,10 @@ pytestmark = pytest.mark.browser
 
 APP = Path(__file__).parent / "apps" / "preparation_app.py"
 READY = 60_000  # ms; two slow cores may be busy
+LOADED = (
+    "[...document.querySelectorAll('[data-testid=stHtml] figure img')].every(one => one.complete && one.naturalWidth)"
+)
+IDLE = ("data-test-script-state", "notRunning")
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +45,21 @@ def test_steps_are_run_explained_and_compared(page: Page, address: str) -> None:
     run = page.get_by_role("button", name="Run")
     expect(run).to_be_enabled(timeout=READY)
     page.get_by_text("Skull stripping", exact=True).click()  # a drawing without a skull
-    expect(page.get_by_role("checkbox", name="Skull stripping")).not_to_be_checked()
-    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.get_by_role("switch", name="Skull stripping")).not_to_be_checked()
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute(*IDLE)
     run.click()
     expect(page.get_by_text("What the steps changed in the answer")).to_be_visible(timeout=READY)
     expect(page.get_by_text("Bias-field correction (N4)").nth(1)).to_be_visible()
-    before_and_after = page.locator("[data-testid=stImage] img")
+    expect(page.get_by_role("button", name="Prepared image and trace")).to_be_visible(timeout=READY)
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute(*IDLE)
+    page.wait_for_function(LOADED)
+    before_and_after = page.locator("[data-testid=stHtml] figure img")
     assert before_and_after.count() >= 5 + 4  # before, after and the field; before and after; the model's own four
     shape = before_and_after.first.evaluate("one => [one.naturalWidth, one.naturalHeight]")
     assert shape[0] > 2 * shape[1]  # three planes beside each other
-    expect(page.get_by_role("button", name="Prepared image and trace")).to_be_visible(timeout=READY)
-    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
-    page.locator(".st-key-preparation-method").get_by_role("combobox").click()
+    page.locator(".st-key-preparation-method").get_by_role("combobox").press(
+        "ArrowDown"
+    )  # a click may scroll, which shuts it
     page.get_by_role("option", name="Grad-CAM", exact=True).click()
     expect(page.get_by_test_id("pane-prepared")).to_be_visible(timeout=READY)
     expect(page.get_by_test_id("pane-scan")).to_be_visible(timeout=READY)
