@@ -52,8 +52,10 @@ def quantify(
             )
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None
-    followup = done.followup
-    said = () if followup is None else (*followup.warnings, *([followup.reason] if followup.reason else []))
-    for warning in (*done.study.warnings, *said):
+    said = list(done.study.warnings)
+    if done.followup is not None:
+        said += [f"The prior: {warning}" for warning in done.followup.prior.warnings]
+        said += [*done.followup.warnings, *([done.followup.reason] if done.followup.reason else [])]
+    for warning in said:
         screen.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
     answer(**answer_of(done, out))

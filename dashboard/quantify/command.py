@@ -111,7 +111,7 @@ def _scan(path: Path, what: str, digests: dict[str, str]) -> tuple[Image, tuple[
     if image.unit == "stored value" and image.modality is Modality.UNKNOWN and looks_like_hu:
         image = replace(image, unit="HU", modality=Modality.CT)  # resampled, so that its values are not whole
     turned = upright(image, what)
-    ct_values(turned)
+    ct_values(turned, what)
     return turned, case.provenance.notes
 
 

@@ -46,16 +46,16 @@ def geometry_of(image: Image, what: str = "The scan") -> Geometry:
     return image.geometry
 
 
-def ct_values(image: Image) -> NDArray[np.float32]:
+def ct_values(image: Image, what: str = "The scan") -> NDArray[np.float32]:
     """(D, H, W) float32 in HU of a CT volume with a geometry.
 
     Raises:
         DataError: it is no volume, no CT in HU, or its spacing is not known.
     """
-    geometry_of(image)
+    geometry_of(image, what)
     if image.unit != "HU":
         raise DataError(
-            f"The scan is not a CT in Hounsfield units (its values are of the kind {image.unit!r}); give the CT."
+            f"{what} is not a CT in Hounsfield units (its values are of the kind {image.unit!r}); give the CT."
         )
     return image.values[0]
 

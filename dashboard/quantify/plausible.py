@@ -21,7 +21,7 @@ USUAL_SHARE = (0.4, 0.66)
 CUT = 0.1  # area in the first or last slice, of the largest slice's: above it the lungs are cut off there
 LEAST_HEIGHT_MM = 130.0  # of a scan that cuts them off
 BASES_MM = 50.0  # difference in height of the lungs' lower ends
-_HINT = "give them with --lungs, or a CT of the whole chest"
+_HINT = "supply a mask of the lungs (--lungs on the command line), or a CT of the whole chest"
 
 
 def check_lungs(right: BoolArray, left: BoolArray, geometry: Geometry) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from models.types import Geometry
 
 JSON_FILE, LESIONS_FILE, LUNGS_FILE, HISTOGRAM_FILE = "quantities.json", "lesions.csv", "lungs.csv", "histogram.csv"
 LESION_MASK, LUNG_MASK = "lesions.nii.gz", "lungs.nii.gz"
-COMPRESSION = 5  # of the masks: twice as fast as 9, 2 % larger
+COMPRESSION = 6  # 9 takes eight times as long and makes masks a quarter smaller
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LESION_COLUMNS = ("number", "side", "volume_ml", "voxels", "mean_hu", "diameter_mm", "x_mm", "y_mm", "z_mm")
 

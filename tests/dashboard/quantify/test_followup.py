@@ -178,4 +178,8 @@ def test_a_scan_and_a_mask_alone_are_not_compared(compared: Path, tmp_path: Path
     for one, other in ((now, mask), (mask, now)):
         with pytest.raises(DataError, match="give both scans, or both masks"):
             quantify_paths(one, tmp_path / "out", prior=other)
+    values = np.random.default_rng(0).integers(0, 3000, (4, 6, 8))
+    other = Files(save(tmp_path / "mr.nii.gz", values, Geometry(np.diag([5.0, 5, 5, 1]))))
+    with pytest.raises(DataError, match="The prior scan is not a CT"):
+        quantify_paths(now, tmp_path / "out", prior=other)
     assert not (tmp_path / "out").exists()

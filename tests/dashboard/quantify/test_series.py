@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from dashboard.__main__ import app
 from dashboard.quantify.command import Files, quantify_paths
-from models.errors import SightlineError
+from dashboard.quantify.grid import geometry_of
+from models.errors import DataError, SightlineError
 from models.types import Geometry
 from tests.dashboard.quantify.thorax import Ball, Chest, draw, save
 from tests.models.io.conftest import dicom_bytes
@@ -142,3 +144,10 @@ def test_a_truncated_nifti_gets_one_sentence(chest: Chest, tmp_path: Path) -> No
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_slices_a_little_off_their_places_are_measured(chest: Chest) -> None:
+    jitter = Geometry(chest.geometry.affine, uneven_mm=(7.8, 8.2))
+    assert geometry_of(replace(chest.image, geometry=jitter)) is jitter
+    with pytest.raises(DataError, match=r"7 to 8\.2 mm apart"):
+        geometry_of(replace(chest.image, geometry=replace(jitter, uneven_mm=(7.0, 8.2))))
