@@ -13,6 +13,7 @@ from dashboard.widgets import maps
 from dashboard.widgets.case_header import from_link, header, target_of, to_link
 from dashboard.widgets.case_panels import about_panel, download_panel, findings_panel
 from dashboard.widgets.case_picker import case_picker, find_case, rows
+from dashboard.widgets.case_quantities import quantities_panel, quantities_region
 from dashboard.widgets.method_settings import method_settings
 from dashboard.widgets.operating_point import at_operating_point
 from dashboard.widgets.viewer.viewer import Pane, ViewerEvents, preload, viewer
@@ -54,8 +55,9 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
     every = 0.3 if any(answer.active for answer in known.values()) else None
     preload(case.image, key="viewer")
     slices = card.input.slices if card is not None else 1
-    masks = maps.found_regions(prediction)
+    masks = (*maps.found_regions(prediction), *quantities_region(case, card, index, found.desk))
     st.fragment(_viewer, run_every=every)(case, index, requests, view, found, slices, masks, every is not None)
+    quantities_panel(case, card, index, found.desk)
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
         return
