@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dashboard.cases import readable
-from models.types import Case, Geometry, Modality, Prediction
+from models.types import Case, Geometry, Prediction
 
 _TOUCHING = np.ones((3, 3), dtype=int)  # pixels that meet at a corner belong together
 
@@ -65,7 +65,7 @@ def sentence(case: Case, prediction: Prediction, index: int, slice_index: int) -
     said = "no pixel reaches the threshold"
     if found.parts:
         area = "" if found.area_mm2 is None else f", {_area(found.area_mm2)}"
-        whole = "slice" if case.image.modality in (Modality.CT, Modality.MR) else "picture"
+        whole = "picture" if case.image.is_colour else "slice"
         said = f"{found.share:.1%} of the {whole}{area}, in {found.parts} separate area{'s' if found.parts > 1 else ''}"
     truth = reference_of(case, name, slice_index)
     compared = "" if truth is None else f" Dice {dice(mask, truth):.2f} against the reference."
