@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import typer
-from playwright.sync_api import Browser, CDPSession, Locator, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 APP = Path(__file__).parent / "apps" / "volume_screen_app.py"
@@ -77,18 +77,23 @@ SCROLL = """(viewer, [plane, turns]) => new Promise((done) => {
 })"""
 
 
-def renderer_megabytes(browser: Browser) -> float:
-    """Resident memory of the largest process that draws pages."""
-    session = browser.new_browser_cdp_session()
-    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    sizes = []
-    for process in processes:
-        if process["type"] == "renderer":
-            status = Path(f"/proc/{process['id']}/status").read_text()
-            found = re.search(r"VmRSS:\s+(\d+)", status)
-            sizes.append(int(found[1]) / 1024 if found else 0.0)
-    session.detach()
-    return max(sizes, default=0.0)
+class Processes:
+    """What the browser's processes use, by the browser's own account."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.session = browser.new_browser_cdp_session()
+
+    def processor_seconds(self) -> float:
+        return sum(process["cpuTime"] for process in self.session.send("SystemInfo.getProcessInfo")["processInfo"])
+
+    def page_megabytes(self) -> float:
+        """Resident memory of the largest process that draws pages."""
+        sizes = [0.0]
+        for process in self.session.send("SystemInfo.getProcessInfo")["processInfo"]:
+            if process["type"] == "renderer":
+                found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process['id']}/status").read_text())
+                sizes.append(int(found[1]) / 1024 if found else 0.0)
+        return max(sizes)
 
 
 def heap_megabytes(session: CDPSession) -> tuple[float, float]:
@@ -102,13 +107,20 @@ def report(name: str, value: str) -> None:
     print(f"{name:52}{value:>28}", flush=True)
 
 
-def scroll(viewer: Locator, plane: str, turns: int, label: str) -> None:
+def scroll(viewer: Locator, processes: Processes, plane: str, turns: int, label: str) -> None:
+    before = processes.processor_seconds()
     result: dict[str, Any] = viewer.evaluate(SCROLL, [plane, turns])
+    used = 1000 * (processes.processor_seconds() - before) / turns
     gaps, draws = np.array(result["gaps"]), np.array(result["draws"])
     frame = f"{np.percentile(gaps, 50):.0f} / {np.percentile(gaps, 95):.0f} / {1000 / gaps.mean():.0f} a second"
     report(f"{label}: frame ms p50 / p95 / rate", frame)
     drawn = f"{np.percentile(draws, 50):.1f} / {np.percentile(draws, 95):.1f} / {100 * result['sharp']:.0f} %"
     report(f"{'':{len(label)}}  drawing ms p50 / p95 / sharp", drawn)
+    report(f"{'':{len(label)}}  processor ms a frame, all of the browser", f"{used:.0f}")
+
+
+def received(viewer: Locator) -> float:
+    return int(viewer.get_attribute("data-received-bytes") or 0) / 1e6
 
 
 def until_sharp(viewer: Locator) -> float:
@@ -123,39 +135,33 @@ def until_sharp(viewer: Locator) -> float:
 
 
 def measure(opened: Page, browser: Browser, url: str) -> None:
-    received: list[int] = []
-
-    def watch(socket: WebSocket) -> None:
-        socket.on("framereceived", lambda payload: received.append(len(payload)))
-
-    opened.on("websocket", watch)
     session = opened.context.new_cdp_session(opened)
+    processes = Processes(browser)
     opened.add_init_script(f"({WATCH})()")
     for name in ("first visit", "second visit"):
-        received.clear()
         opened.goto(url)
         opened.wait_for_function("() => window.marks?.sharp", timeout=120_000)
         marks: dict[str, float] = opened.evaluate("() => window.marks")
         report(f"{name}: ms from navigation to the viewer's frame", f"{marks['mounted']:.0f}")
         for step in ("picture", "ready", "sharp"):
             report(f"{'':{len(name)}}  ms from there to {step}", f"{marks[step] - marks['mounted']:.0f}")
-        report(f"{'':{len(name)}}  megabytes received", f"{sum(received) / 1e6:.1f}")
-        print(opened.get_by_text("Python:").text_content())
-    viewer = opened.get_by_test_id("volume-viewer")
+        viewer = opened.get_by_test_id("volume-viewer")
+        report(f"{'':{len(name)}}  megabytes received", f"{received(viewer):.0f}")
+        report(f"{'':{len(name)}}  packing and mounting", opened.get_by_text("Python:").text_content() or "")
     for plane, turns in (("axial", 280), ("coronal", 280), ("sagittal", 280)):
-        received.clear()
-        scroll(viewer, plane, turns, f"scroll {plane}")
+        before = received(viewer)
+        scroll(viewer, processes, plane, turns, f"scroll {plane}")
         report("  seconds at rest until sharp", f"{until_sharp(viewer):.2f}")
-        report("  megabytes received", f"{sum(received) / 1e6:.1f}")
+        report("  megabytes received", f"{received(viewer) - before:.0f}")
     viewer.get_by_test_id("control-slab").select_option("10")
-    scroll(viewer, "axial", 120, "scroll axial, 10 mm maximum")
+    scroll(viewer, processes, "axial", 120, "scroll axial, 10 mm maximum")
     viewer.get_by_test_id("control-slab").select_option("whole")
     report("whole volume maximum, seconds until sharp", f"{until_sharp(viewer):.2f}")
     time.sleep(1)
     objects, arrays = heap_megabytes(session)
     report("JavaScript objects / arrays, megabytes", f"{objects:.0f} / {arrays:.0f}")
     report("full-size planes held, megabytes", f"{int(viewer.get_attribute('data-held-bytes') or 0) / 1e6:.0f}")
-    report("page process, resident megabytes", f"{renderer_megabytes(browser):.0f}")
+    report("page process, resident megabytes", f"{processes.page_megabytes():.0f}")
 
 
 def serve(port: int) -> subprocess.Popen[bytes]:

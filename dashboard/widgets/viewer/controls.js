@@ -1,5 +1,6 @@
 // Sliders and menus of a viewer, which answers set(name, value).
 
+const STYLES = { heat: "Heat", contour: "Contours" };
 const VALUES = { signed: "Signed", positive: "Positive only", absolute: "Absolute" };
 const DIVERGING_NAMES = { "purple-orange": "Purple–orange", "blue-red": "Blue–red" };
 const SEQUENTIAL_NAMES = { inferno: "Inferno", viridis: "Viridis", cividis: "Cividis" };

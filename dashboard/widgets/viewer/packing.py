@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
-from models.types import FloatArray, Image, Region
+from models.types import CT_WINDOWS, FloatArray, Image, Region
 
 PLANE_PIXELS = 4_200_000
 """A plane image up to this size is sent in full; a larger one is averaged over blocks of whole pixels."""
@@ -118,9 +118,12 @@ def pack_image(image: Image) -> Packed:
 
 
 def window_facts(image: Image) -> list[dict[str, Any]]:
+    """The image's own presets, and for HU the usual ones of CT that are not among them."""
+    own = {(w.center, w.width, w.shape) for w in image.windows}
+    usual = [w for w in CT_WINDOWS if (w.center, w.width, w.shape) not in own] if image.unit == "HU" else []
     return [
         {"name": w.name, "center": w.center, "width": w.width, "shape": w.shape, "table": list(w.table)}
-        for w in image.windows
+        for w in (*image.windows, *usual)
     ]
 
 

@@ -1,6 +1,5 @@
 // The controls.
 
-const STYLES = { heat: "Heat", contour: "Contours" };
 const KEYS = [
   ["← →", "previous, next case"],
   ["↑ ↓", "previous, next slice (Page Up, Page Down: five)"],

@@ -4,7 +4,7 @@ class Contents {
   constructor() {
     this.made = new Map();
     this.held = new Set();
-    this.received = 0;
+    this.arrived = new Map();
   }
 
   /** {volume, overlays by id, missing}: what has not arrived yet is null or left out, and named in `missing`. */
@@ -14,17 +14,18 @@ class Contents {
     this.held.clear();
     const missing = [];
     const get = (facts, make) => {
-      const key = JSON.stringify(facts);
+      // Its name, unit and sign may change while the data stays.
+      const key = JSON.stringify({ ...facts, title: "", unit: "", signed: false });
       let item = before.get(key);
       if (!item) {
-        const entry = facts.blob ? blobStore().entries.get(facts.blob) : { buffer: new ArrayBuffer(0) };
-        if (!entry) {
+        const buffer = facts.blob ? this.arrived.get(facts.blob) : new ArrayBuffer(NAME_BYTES);
+        if (!buffer) {
           missing.push(facts.blob);
           return null;
         }
-        this.received += entry.buffer.byteLength;
-        item = make(entry.buffer);
+        item = make(buffer);
       }
+      item.meta = facts;
       this.made.set(key, item);
       this.held.add(facts.blob);
       return item;
@@ -33,10 +34,13 @@ class Contents {
     const shown = new Map();
     let masks = 0;
     for (const facts of overlays) {
-      const index = facts.kind === "mask" ? masks++ : 0;
-      const item = get(facts, (buffer) => (facts.kind === "mask" ? new Mask(facts, buffer, index) : new VolumeMap(facts, buffer)));
+      const isMask = facts.kind === "mask";
+      const item = get(facts, (buffer) => (isMask ? new Mask(facts, buffer) : new VolumeMap(facts, buffer)));
       if (item) shown.set(facts.id, item);
+      if (item && isMask) item.number = masks;
+      masks += Number(isMask);
     }
+    this.arrived.clear();
     return { volume, shown, missing };
   }
 }

@@ -3,6 +3,7 @@
 const DEFAULTS = {
   opacity: 60,
   top: 100,
+  style: "heat",
   values: "signed",
   diverging: "purple-orange",
   sequential: "inferno",
@@ -36,7 +37,7 @@ class Display {
   }
 
   sharpPlane(plane, first, last) {
-    return this.volume.complete || this.names(plane, first, last).every((name) => this.sharp.has(name));
+    return this.volume.complete || this.names(plane, first, last).every((name) => this.sharp.touch(name));
   }
 
   /** The image value at the crosshair, and whether it is exact. */

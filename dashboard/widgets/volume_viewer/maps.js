@@ -6,10 +6,11 @@ const MAP_SAMPLES = 256;
 class VolumeMap {
   constructor(meta, buffer) {
     this.meta = meta;
-    this.data = new Int16Array(buffer);
+    this.data = new Int16Array(buffer, NAME_BYTES);
     [this.depth, this.rows, this.columns] = meta.shape;
     this.toGrid = inverse(meta.grid_to_image);
     this.counts = null;
+    this.fields = new Map();
     this.canvases = new Map();
     this.range = this.quantile("absolute", 0.995) || this.quantile("absolute", 1) || meta.scale;
   }
@@ -87,23 +88,28 @@ class VolumeMap {
     return weight < 0.5 ? NaN : sum / weight;
   }
 
-  /** A canvas of one plane; `step` pixels of the picture for each of its own. Kept until another is asked for. */
-  paint(plane, index, set) {
-    const mode = this.mode(set);
-    const key = [index, mode, this.table(set), set.top].join();
-    const kept = this.canvases.get(plane.id);
-    if (kept?.key === key) return kept;
+  /** Values of one plane, kept until another is asked for: `step` pixels of the picture for each. In sent numbers. */
+  field(plane, index) {
+    const kept = this.fields.get(plane.id);
+    if (kept?.index === index && kept.plane === plane) return kept;
     const step = this.step(plane);
     const [columns, rows] = [Math.ceil(plane.width / step), Math.ceil(plane.height / step)];
-    const canvas = kept?.canvas ?? document.createElement("canvas");
-    if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
-    const pixels = kept?.pixels ?? new ImageData(columns, rows);
-    const packed = new Uint32Array(pixels.data.buffer).fill(0);
-    this.colour(packed, plane, index, step, columns, rows, set, mode);
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-    const painted = { key, canvas, pixels, step };
-    this.canvases.set(plane.id, painted);
-    return painted;
+    const values = kept?.values.length === columns * rows ? kept.values : new Float32Array(columns * rows);
+    const at = (u, v) => this.gridPlace(plane.toVolume(u, v, [index, index, index]));
+    // The centre of the first sample, and how the place on the grid moves from one to the next.
+    const middle = (step - 1) / 2;
+    const start = at(middle, middle);
+    const across = at(middle + step, middle).map((value, axis) => value - start[axis]);
+    const down = at(middle, middle + step).map((value, axis) => value - start[axis]);
+    for (let v = 0, i = 0; v < rows; v += 1) {
+      let [x, y, z] = start.map((value, axis) => value + v * down[axis]);
+      for (let u = 0; u < columns; u += 1, i += 1, x += across[0], y += across[1], z += across[2]) {
+        values[i] = this.sample(x, y, z);
+      }
+    }
+    const field = { index, plane, step, columns, rows, values, shown: "" };
+    this.fields.set(plane.id, field);
+    return field;
   }
 
   /** Pixels of a plane for each sample: two samples to a cell of the map where it is coarse, and not too many in all. */
@@ -114,40 +120,57 @@ class VolumeMap {
     return Math.max(1, half, Math.ceil(Math.max(plane.width, plane.height) / MAP_SAMPLES));
   }
 
-  colour(out, plane, index, step, columns, rows, set, mode) {
-    const threshold = set.top < 100 ? this.quantile(mode, 1 - set.top / 100) : 0;
-    const colours = packedColours(this.table(set), mode === "signed", set.top < 100 ? 0.5 : 0);
-    const at = (u, v) => this.gridPlace(plane.toVolume(u, v, [index, index, index]));
-    // The centre of the first sample, and how the place on the grid moves from one to the next.
-    const middle = (step - 1) / 2;
-    const start = at(middle, middle);
-    const across = at(middle + step, middle).map((value, axis) => value - start[axis]);
-    const down = at(middle, middle + step).map((value, axis) => value - start[axis]);
-    const steps = (255 * this.meta.scale) / this.range;
-    const least = threshold / this.meta.scale;
-    for (let v = 0, i = 0; v < rows; v += 1) {
-      let [x, y, z] = start.map((value, axis) => value + v * down[axis]);
-      for (let u = 0; u < columns; u += 1, i += 1, x += across[0], y += across[1], z += across[2]) {
-        const sent = this.sample(x, y, z);
-        const value = mode === "absolute" ? Math.abs(sent) : sent;
-        const size = mode === "signed" ? Math.abs(value) : value;
-        if (!(size > 0) || size < least) continue;
-        const level = Math.min(255, Math.round(size * steps));
-        out[i] = colours[value < 0 ? 255 - level : 256 + level];
-      }
+  /** Colours a field anew, or finds its lines, if the settings ask for it. */
+  refresh(field, set) {
+    const mode = this.mode(set);
+    const key = [mode, this.table(set), set.top, set.style].join();
+    if (field.shown === key) return;
+    field.shown = key;
+    const threshold = (set.top < 100 ? this.quantile(mode, 1 - set.top / 100) : 0) / this.meta.scale;
+    const range = this.range / this.meta.scale;
+    if (set.style === "contour") {
+      const known = field.values.map((value) => (Number.isNaN(value) ? 0 : value));
+      field.lines = contourLines(known, field.columns, field.rows, mode, threshold, range, this.table(set));
+    } else {
+      this.paint(field, mode, threshold, range, packedColours(this.table(set), mode === "signed", set.top < 100 ? 0.5 : 0));
     }
   }
 
-  draw(context, plane, index, place, set) {
-    const { canvas, step } = this.paint(plane, index, set);
+  paint({ plane, columns, rows, values }, mode, threshold, range, colours) {
+    const kept = this.canvases.get(plane.id);
+    const fits = kept?.canvas.width === columns && kept.canvas.height === rows;
+    const { canvas, pixels } = fits ? kept : { canvas: document.createElement("canvas"), pixels: new ImageData(columns, rows) };
+    if (!fits) Object.assign(canvas, { width: columns, height: rows });
+    this.canvases.set(plane.id, { canvas, pixels });
+    const out = new Uint32Array(pixels.data.buffer).fill(0);
+    for (let i = 0; i < out.length; i += 1) {
+      const value = mode === "absolute" ? Math.abs(values[i]) : values[i];
+      const size = mode === "signed" ? Math.abs(value) : value;
+      if (!(size > 0) || size < threshold) continue;
+      const level = Math.min(255, Math.round((255 * size) / range));
+      out[i] = colours[value < 0 ? 255 - level : 256 + level];
+    }
+    canvas.getContext("2d").putImageData(pixels, 0, 0);
+  }
+
+  draw(context, plane, index, place, set, pixel) {
+    const field = this.field(plane, index);
+    this.refresh(field, set);
+    const matrix = new DOMMatrix([field.step * place.sx, 0, 0, field.step * place.sy, place.left, place.top]);
     context.save();
     context.beginPath();
     context.rect(place.left, place.top, plane.width * place.sx, plane.height * place.sy);
     context.clip();
-    context.globalAlpha = set.opacity / 100;
-    context.imageSmoothingEnabled = true;
-    context.setTransform(step * place.sx, 0, 0, step * place.sy, place.left, place.top);
-    context.drawImage(canvas, 0, 0);
+    if (set.style === "contour") {
+      // Thin lines hide little, so they stay clearer than a surface of the same opacity.
+      context.globalAlpha = Math.sqrt(set.opacity / 100);
+      for (const { path, colour } of field.lines) strokeOutline(context, path, matrix, colour, pixel);
+    } else {
+      context.globalAlpha = set.opacity / 100;
+      context.imageSmoothingEnabled = true;
+      context.setTransform(matrix);
+      context.drawImage(this.canvases.get(plane.id).canvas, 0, 0);
+    }
     context.restore();
   }
 }

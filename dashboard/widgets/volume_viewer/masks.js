@@ -5,13 +5,21 @@ const MASK_DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
 const KEPT_PATHS = 48;
 
 class Mask {
-  constructor(meta, buffer, index) {
+  constructor(meta, buffer) {
     this.meta = meta;
-    this.bits = new Uint8Array(buffer);
+    this.bits = new Uint8Array(buffer, NAME_BYTES);
     [this.depth, this.rows, this.columns] = meta.shape;
-    this.colour = MASK_COLOURS[index % MASK_COLOURS.length];
-    this.dash = MASK_DASHES[index % MASK_DASHES.length];
     this.paths = new Map();
+    this.number = 0;
+  }
+
+  get colour() {
+    return MASK_COLOURS[this.number % MASK_COLOURS.length];
+  }
+
+  /** Told apart by their dashes too, not by colour alone. */
+  get dash() {
+    return MASK_DASHES[this.number % MASK_DASHES.length];
   }
 
   contains(at) {

@@ -7,8 +7,9 @@ class Panel {
     this.strips = new Map();
     this.readout = el("dl", { class: "place", "data-testid": "readout" });
     this.legend = el("div", { class: "legend", role: "group", "aria-label": "Overlays" });
+    this.note = el("div", { class: "legend-note", hidden: true }, "Outlines and maps are those of the slice at the crosshair.");
     this.charts = el("div", { class: "strips" });
-    this.root = el("section", { class: "panel", "aria-label": "At the crosshair" }, this.readout, this.legend, this.charts);
+    this.root = el("section", { class: "panel", "aria-label": "At the crosshair" }, this.readout, this.legend, this.note, this.charts);
   }
 
   layout({ image, overlays, strips }) {
@@ -59,6 +60,7 @@ class Panel {
       const item = shown.get(id);
       if (item) this.drawSwatch(swatch, range, item, settings);
     }
+    this.note.hidden = settings.slab === "0" || shown.size === 0;
     if (!volume) return;
     const { image } = data;
     const place = (text, id) => setText(this.cells.get(id), text);

@@ -77,7 +77,7 @@ class PlanePicture {
     context.fillRect(0, 0, size.width, size.height);
     this.drawRaster(context, place);
     for (const [id, item] of viewer.shown) {
-      if (item instanceof VolumeMap && !viewer.hidden.has(id)) item.draw(context, plane, index, place, settings);
+      if (item instanceof VolumeMap && !viewer.hidden.has(id)) item.draw(context, plane, index, place, settings, ratio);
     }
     for (const [id, item] of viewer.shown) {
       if (item instanceof Mask && !viewer.hidden.has(id)) item.draw(context, plane, index, place, ratio);

@@ -39,6 +39,21 @@ class Sharp {
     return this.held.has(name);
   }
 
+  /** Whether a chunk is held; one that is looked at is the last to be let go. */
+  touch(name) {
+    const chunk = this.held.get(name);
+    if (chunk) chunk.used = this.time += 1;
+    return Boolean(chunk);
+  }
+
+  /** Bytes of the chunk that a name stands for, at most. */
+  size(name) {
+    const axis = Number(name[24]) % 3;
+    const { size, run, dtype } = this.meta;
+    const planes = Number(name[24]) < 3 ? run[axis] : 1;
+    return ((size[0] * size[1] * size[2]) / size[axis]) * planes * (dtype === "u1" ? 1 : 2);
+  }
+
   take(name, buffer) {
     if (this.held.has(name)) return;
     const data = typed(this.meta, buffer);
@@ -60,7 +75,6 @@ class Sharp {
     const whole = last - first + 1 >= plane.count;
     names.forEach((name, number) => {
       const chunk = this.held.get(name);
-      chunk.used = this.time += 1;
       const start = whole ? 0 : this.run(axis, first) * this.meta.run[axis] + number * this.meta.run[axis];
       const from = whole ? 0 : Math.max(first, start);
       const count = whole ? 1 : Math.min(last, start + this.meta.run[axis] - 1) - from + 1;

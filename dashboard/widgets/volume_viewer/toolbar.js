@@ -26,6 +26,7 @@ class Toolbar extends Controls {
     this.maps = this.group("Maps");
     this.slider(this.maps, "opacity", "Opacity", 0, 100, 1);
     this.slider(this.maps, "top", "Show top", 1, 100, 1);
+    this.select(this.maps, "style", "Style", STYLES);
     this.select(this.maps, "values", "Values", VALUES);
     this.select(this.maps, "diverging", "Signed colours", DIVERGING_NAMES);
     this.select(this.maps, "sequential", "Colours", SEQUENTIAL_NAMES);
@@ -54,7 +55,7 @@ class Toolbar extends Controls {
     show("project", set.slab !== "0");
     this.place("opacity", set.opacity, `${set.opacity} %`);
     this.place("top", set.top, set.top === 100 ? "all" : `${set.top} %`);
-    for (const name of ["values", "diverging", "sequential"]) this.place(name, set[name]);
+    for (const name of ["style", "values", "diverging", "sequential"]) this.place(name, set[name]);
     const maps = [...shown.values()].filter((item) => item instanceof VolumeMap);
     this.maps.hidden = maps.length === 0;
     show("values", maps.some(({ meta }) => meta.signed));

@@ -1,9 +1,12 @@
 // The volume viewer itself: holds the state, takes new data, draws, asks for more, and tells Python what it must know.
 
 const REST_MS = 400;
-const ECHO_MS = 10000;
+const PRESSES = ["pointerdown", "pointerup"];
+const HELD_MS = 1500;
+const CLICK_MS = 150;
 const FRAMES_KEPT = 240;
 const PAUSE_MS = 250;
+const PLANNED_SHARE = 0.8;
 
 // What a reader has chosen, by the key of the viewer: outlives a visit to another page.
 const remembered = new Map();
@@ -18,8 +21,14 @@ class Viewer extends Display {
     this.hidden = new Set();
     this.maximised = null;
     this.draws = 0;
+    this.received = 0;
+    this.quietUntil = 0;
+    this.telling = {};
     this.frames = [];
-    this.requests = new Requests((request) => this.send.state("wants", request));
+    this.requests = new Requests(
+      (request) => this.tell("wants", request),
+      (name, buffer) => this.take(name, buffer),
+    );
     this.toolbar = new Toolbar(this);
     this.panel = new Panel(this);
     this.title = el("div", { class: "volume-title", hidden: true });
@@ -35,13 +44,13 @@ class Viewer extends Display {
     parent.append(this.root);
     markFont = getComputedStyle(this.root).fontFamily;
     this.stopKeys = listenToKeys(this, keyActions(this));
-    this.onBlobs = () => this.collect();
-    blobStore().changed.addEventListener("change", this.onBlobs);
     this.watch = new ResizeObserver(() => this.resize());
     this.watch.observe(this.root);
     this.onWindow = () => this.resize();
     window.addEventListener("resize", this.onWindow);
     this.root.addEventListener("pointerenter", () => (lastUsed = this));
+    this.onPress = (event) => this.press(event);
+    for (const type of PRESSES) document.addEventListener(type, this.onPress, true);
   }
 
   get inCharge() {
@@ -60,8 +69,10 @@ class Viewer extends Display {
   destroy() {
     leaveGroup(this);
     this.stopKeys();
-    blobStore().changed.removeEventListener("change", this.onBlobs);
+    this.requests.leaving.abort();
     window.removeEventListener("resize", this.onWindow);
+    for (const type of PRESSES) document.removeEventListener(type, this.onPress, true);
+    clearTimeout(this.tellTimer);
     this.watch.disconnect();
     cancelAnimationFrame(this.frame);
     clearTimeout(this.restTimer);
@@ -81,15 +92,15 @@ class Viewer extends Display {
     this.settings = this.memory.settings;
     this.hidden = this.memory.hidden;
     joinGroup(this, data.group);
-    const told = JSON.stringify(data.at);
+    const jump = data.jump !== (this.memory.jump ?? 0);
+    this.memory.jump = data.jump;
     if (this.memory.image !== data.image.id) this.startImage();
-    else if (data.at && told !== this.memory.told && !this.isEcho(told)) this.placeAt(data.at);
-    this.memory.told = told;
+    else if (jump && data.at) this.placeAt(data.at);
     if (this.sharp?.meta.id !== data.image.id) this.sharp = new Sharp(data.image);
     this.scales = sliderScales(data.image);
     this.placePictures();
     this.collect();
-    this.requests.expect(data.coming, data.answered, (name) => this.has(name));
+    this.requests.expect(data.offered, data.answered, (name) => this.has(name));
     this.ask();
   }
 
@@ -97,15 +108,10 @@ class Viewer extends Display {
   startImage() {
     const { image, at } = this.data;
     const middle = image.size.map((length) => Math.floor(length / 2));
-    Object.assign(this.memory, { image: image.id, at: at ?? middle, sent: new Map() });
+    Object.assign(this.memory, { image: image.id, at: at ?? middle });
     this.memory.view = { zoom: 1, center: image.size.map((length) => (length - 1) / 2) };
     Object.assign(this.settings, { preset: "0", window: { ...image.windows[0] } });
     if (!at) joinAll(this);
-  }
-
-  /** Python may pass back a place that it has just been told, while the reader is already further. */
-  isEcho(told) {
-    return performance.now() - (this.memory.sent.get(told) ?? -Infinity) < ECHO_MS;
   }
 
   placePictures() {
@@ -129,18 +135,17 @@ class Viewer extends Display {
     return this.sharp.has(name) || this.contents.held.has(name);
   }
 
-  /** Takes in what has arrived of the binary data. */
+  take(name, buffer) {
+    this.received += buffer.byteLength - NAME_BYTES;
+    if (name.startsWith(this.sharp.meta.id)) this.sharp.take(name, buffer);
+    else this.contents.arrived.set(name, buffer);
+    this.collect();
+    this.ask();
+  }
+
+  /** Shows what has arrived of the binary data. */
   collect() {
-    if (!this.data) return;
     Object.assign(this, this.contents.collect(this.data));
-    for (const name of [...this.requests.coming]) {
-      const entry = blobStore().entries.get(name);
-      if (entry && name.startsWith(this.sharp.meta.id)) {
-        this.contents.received += entry.buffer.byteLength;
-        this.sharp.take(name, entry.buffer);
-      }
-      if (this.has(name)) this.requests.arrived(name);
-    }
     this.overlaysKey = JSON.stringify(this.data.overlays) + this.missing;
     setText(this.title, this.data.title);
     this.title.hidden = !this.data.title;
@@ -178,8 +183,8 @@ class Viewer extends Display {
   }
 
   get overlayKey() {
-    const { opacity, top, values, diverging, sequential } = this.settings;
-    return [this.overlaysKey, [...this.hidden].sort(), opacity, top, values, diverging, sequential].join();
+    const { opacity, top, style, values, diverging, sequential } = this.settings;
+    return [this.overlaysKey, [...this.hidden].sort(), opacity, top, style, values, diverging, sequential].join();
   }
 
   draw(now) {
@@ -208,7 +213,7 @@ class Viewer extends Display {
       draws: (this.draws += drawn),
       drawMs: (performance.now() - started).toFixed(1),
       heldBytes: this.sharp.bytes,
-      receivedBytes: this.contents.received,
+      receivedBytes: this.received,
     });
     this.askSoon();
   }
@@ -261,7 +266,10 @@ class Viewer extends Display {
         }
       }
     }
-    return wanted.filter((name) => !this.sharp.has(name));
+    // No more than fits: what is asked for must not push out what is looked at.
+    let room = PLANNED_SHARE * this.sharp.meta.held;
+    const fitting = [...new Set(wanted)].filter((name) => (room -= this.sharp.size(name)) >= 0);
+    return fitting.filter((name) => !this.sharp.has(name));
   }
 
   // ---- Who is meant, and what Python hears ----------------------------------------------------------------
@@ -281,6 +289,25 @@ class Viewer extends Display {
     if (this.maximised) this.maximise(this.maximised);
   }
 
+  /** A press outside: until its click has been dealt with, Python hears nothing from here. */
+  press(event) {
+    if (event.composedPath().includes(this.root)) return;
+    this.quietUntil = performance.now() + (event.type === "pointerdown" ? HELD_MS : CLICK_MS);
+  }
+
+  /** Streamlit loses a click on the page that falls into the same instant as a message from a fragment. */
+  tell(name, value) {
+    this.telling[name] = value;
+    clearTimeout(this.tellTimer);
+    const wait = this.quietUntil - performance.now();
+    if (wait > 0) {
+      this.tellTimer = setTimeout(() => this.tell(name, value), wait);
+      return;
+    }
+    for (const [told, latest] of Object.entries(this.telling)) this.send.state(told, latest);
+    this.telling = {};
+  }
+
   moved() {
     clearTimeout(this.restTimer);
     this.restTimer = setTimeout(() => this.sendAt(), REST_MS);
@@ -288,10 +315,11 @@ class Viewer extends Display {
 
   /** Tells Python once the reader has come to rest. */
   sendAt() {
-    const place = JSON.stringify(this.at);
-    if (this.memory.last === place) return;
-    this.memory.last = place;
-    this.memory.sent.set(place, performance.now());
-    this.send.state("at", { image: this.memory.image, place: this.at });
+    const jump = this.memory.jump ?? 0;
+    const news = JSON.stringify([this.at, jump]);
+    if (this.memory.last === news) return;
+    this.memory.last = news;
+    this.root.dataset.told = this.at.join(" ");
+    this.tell("at", { image: this.memory.image, place: this.at, jump });
   }
 }

@@ -34,8 +34,9 @@ class Volume {
   }
 }
 
+/** The numbers behind the name. */
 function typed(meta, buffer) {
-  return meta.dtype === "u1" ? new Uint8Array(buffer) : new Int16Array(buffer);
+  return meta.dtype === "u1" ? new Uint8Array(buffer, NAME_BYTES) : new Int16Array(buffer, NAME_BYTES);
 }
 
 /** Sent numbers of one picture: rows x columns, each standing for `pixel` voxels, the first at `shift`. */

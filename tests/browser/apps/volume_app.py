@@ -54,9 +54,12 @@ state["runs"] = state.get("runs", 0) + 1
 image, overlays, strips = phantom(scene)
 if st.button("Jump"):
     state.at = tuple(length // 3 for length in SIZES[scene])
+st.button("Again")
 if "pair" in st.query_params:
     volume_viewer(image, overlays[:1], key="other", group="pair", title="Prior")
 events = volume_viewer(
     image, overlays, key="volume", at=state.get("at"), strips=strips, group="pair" if "pair" in st.query_params else ""
 )
+if "echo" in st.query_params:
+    state.at = events.at  # passed back at the next run, when the reader may be elsewhere
 st.text(f"runs={state.runs} at={events.at}")

@@ -104,7 +104,7 @@ def test_without_a_model_or_an_outline_nothing_is_offered() -> None:
     assert not opened(case_of(case.image), Desk(None)).toggle
 
 
-def test_a_nodule_from_its_reference_and_from_a_point() -> None:
+def test_a_nodule_from_its_reference_and_from_a_point(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = distance() <= 8
     case = case_of(scan(lung(truth)), Region("Nodule", truth))
     test = opened(case, Desk(None))
@@ -120,6 +120,11 @@ def test_a_nodule_from_its_reference_and_from_a_point() -> None:
     test.session_state["quantities-column-case"] = 2
     test.run()
     assert "denser than the lung" in test.warning[0].value
+    monkeypatch.setattr(case_quantities, "_nodule", lambda *arguments: case_quantities.Shown(message="drawn"))
+    for column in range(3, 4 + case_quantities.KEPT):
+        test.session_state["quantities-column-case"] = column
+        test.run()
+    assert len(case_quantities._known[case.image]) == case_quantities.KEPT
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,18 @@ def test_maps_are_sent_raw_and_bad_ones_refused() -> None:
         MapLayer(np.full((2, 2), np.nan, np.float32), np.eye(3), True, "logit")
     with pytest.raises(DataError, match="invertible"):
         MapLayer(values, np.zeros((3, 3)), True, "logit")
+
+
+def test_ct_has_the_usual_windows_after_its_own() -> None:
+    values = np.zeros((1, 4, 5), np.float32)
+    own = (Window("as stored", 50, 350), Window("bone", 400, 1800))
+    ct = pack_image(Image(values, "HU", Modality.CT, windows=own)).facts["windows"]
+    assert [(w["name"], w["center"], w["width"]) for w in ct] == [
+        ("as stored", 50, 350),
+        ("bone", 400, 1800),
+        ("lung", -600, 1500),
+        ("mediastinum", 40, 400),
+        ("brain", 40, 80),
+    ]
+    mr = pack_image(Image(values, "stored value", Modality.MR, windows=own)).facts["windows"]
+    assert [w["name"] for w in mr] == ["as stored", "bone"]
