@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dashboard.quantify.grid import shrunk, shrunk_geometry
+from dashboard.quantify.grid import check_even, shrunk, shrunk_geometry
 from dashboard.resampling import Matrix, resample_array, resample_to, simple_itk
 from models.context import RunContext
 from models.errors import Cancelled, DataError
@@ -123,7 +123,7 @@ def register(
             counts.
 
     Raises:
-        DataError: an image is no grey volume in patient coordinates.
+        DataError: an image is no grey volume in patient coordinates, or its slices lie at unequal distances.
         Cancelled: through ``ctx``.
     """
     ctx = ctx or RunContext()
@@ -185,6 +185,7 @@ class _Working:
             raise DataError(
                 f"{what} cannot be registered: that needs a grey volume of several slices whose header says where it lies."
             )
+        check_even(geometry, what)
         values = image.values[0]
         low, high = HU_RANGE if image.unit == "HU" else np.percentile(values[:: max(1, len(values) // 40)], (0.5, 99.5))
         grid, shape = _isotropic(geometry, values.shape)
@@ -269,8 +270,11 @@ def _search(one: _Working, other: _Working, kind: Kind, seed: int, ctx: RunConte
     method.SetInitialTransform(transform, inPlace=True)
     method.AddCommand(sitk.sitkMultiResolutionIterationEvent, lambda: _go_on(ctx, method, 1))
     method.AddCommand(sitk.sitkIterationEvent, lambda: _go_on(ctx, method, 0))
-    with _one_thread(sitk):
-        method.Execute(one.as_itk(one.values), other.as_itk(other.values))
+    try:
+        with _one_thread(sitk):
+            method.Execute(one.as_itk(one.values), other.as_itk(other.values))
+    finally:
+        method.RemoveAllCommands()  # they hold the method and the method them, out of sight of the garbage collector
     ctx.check()
     return _matrix_of(transform)
 

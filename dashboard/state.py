@@ -199,14 +199,14 @@ class QuantifyView:
     """What the reader has chosen on the Quantify page, beside the case of the Case page.
 
     Attributes:
-        supplied: lesions are the case's own mask, by case; chosen anew for each.
+        lesions: where they come from, by case: a model, an uploaded mask (their ids), or "" for the case's own mask.
         prior: id of the case to compare with, by case; "" for none.
         connectivity, minimum_mm3: how lesions are counted; None for the usual minimum.
         place: where the crosshair goes, (column, row, slice) of the upright scan, by case.
         asked: key of the work this page shows or waits for, by case.
     """
 
-    supplied: dict[str, bool] = field(default_factory=dict)
+    lesions: dict[str, str] = field(default_factory=dict)
     prior: dict[str, str] = field(default_factory=dict)
     connectivity: int = 26
     minimum_mm3: float | None = None

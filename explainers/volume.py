@@ -9,7 +9,8 @@ cuboids compare, and their sum times the voxel's volume is the sum of the drops.
 For a network that sees one slice at a time, the volume's score pools those of its slices (log-sum-exp pooling, Pinheiro and
 Collobert, CVPR 2015), and of a hidden cuboid only the slices that it touches are passed again, which changes no number. For
 one that sees neighbouring slices at once, the score is that of its middle slice, and a cuboid hides part of the slices that it
-sees.
+sees; channels that show the same slice, as at the ends of a volume, are hidden together. The map is laid over the slices that
+the channels were mixed from, each with its part, so that the sum of values times the voxel's volume stays that of the drops.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from explainers.targets import score
 from explainers.types import Attribution, ExplainerSpec, Param, ParamValue
 from models.context import RunContext
 from models.errors import ExplainError
-from models.preprocess import InputSpec, Prepared, prepare
+from models.preprocess import InputSpec, Prepared, neighbour_shares, neighbours, prepare
 from models.types import FloatArray, Image, Target
 
 Channels = tuple[int, int]
@@ -42,6 +43,7 @@ MEAN, MAXIMUM = "log-mean-exp", "maximum"
 _SPLIT = 1.5  # an axis of a cuboid is halved while it is so many times the finest size
 _FIRST_LOOK = 0.5  # share of the passes that the coarsest cuboids may take
 _LEAST_COARSE, _LEAST_FINE = 8.0, 2.0  # mm, where the sizes are not given
+_SAME = 1e-6  # slices; channels nearer to each other show the same
 _WORTH = 0.05  # of the largest drop; cuboids that matter less stay as they are
 
 
@@ -83,11 +85,15 @@ class VolumeGrid:
 
     Attributes:
         shape: (D, H, W) cells.
-        pitch_mm: between cells along (slice, row, column).
+        pitch_mm: between cells along (slice, row, column); at the ends of a volume, a network of neighbouring slices may
+            see slices that lie closer.
         rows, columns: first and stop of the cells that show the image, not its padding.
-        to_image: (4, 4) float64, (column, row, slice, 1) on the grid to the same in the volume.
+        to_image: (4, 4) float64, (column, row, slice, 1) of what :meth:`laid` gives to the same in the volume.
         cell_ml: volume of a cell.
-        by_channel: True where the D slices are the channels of one input; False where each is an input.
+        channels: where the D slices are those of one input, first and stop of the channels that show each; empty where
+            each slice is an input.
+        onto: (slices of the volume, D) float64, what of the values of each goes to a slice of the volume; None where
+            each slice is an input.
     """
 
     shape: tuple[int, int, int]
@@ -96,7 +102,8 @@ class VolumeGrid:
     columns: tuple[int, int]
     to_image: NDArray[np.float64]
     cell_ml: float
-    by_channel: bool
+    channels: tuple[Channels, ...] = ()
+    onto: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, image: Image, spec: InputSpec, slices: range, at: int) -> VolumeGrid:
@@ -114,22 +121,42 @@ class VolumeGrid:
             )
         prepared = prepare(image.slice(at), spec)
         plane, spacing = prepared.grid_to_image, image.geometry.spacing
-        by_channel = spec.slices > 1
-        step = spec.slice_step_mm / spacing[2] if by_channel else float(slices.step)
-        first = at - spec.slices // 2 * step if by_channel else float(slices.start)
+        step, first, count = float(slices.step), slices.start, len(slices)
+        channels: tuple[Channels, ...] = ()
+        onto: NDArray[np.float64] | None = None
         to_image = np.eye(4)
         to_image[:2, :2], to_image[:2, 3] = plane[:2, :2], plane[:2, 2]
-        to_image[2, 2], to_image[2, 3] = step, first
+        if spec.slices > 1:
+            step = spec.slice_step_mm / spacing[2]
+            first, shares = neighbour_shares(image.slice(at), spec)
+            channels = _alike(image.slice(at), spec)
+            count, onto = len(channels), step * shares[:, [one for one, _ in channels]]
+        to_image[2, 2:] = (step, first) if onto is None else (1, first)
         height, width = prepared.image_shape
+        slice_ml = abs(float(np.linalg.det(image.geometry.affine[:3, :3]) * np.linalg.det(plane[:2, :2]))) / 1000
         return cls(
-            shape=(spec.slices if by_channel else len(slices), *prepared.grid_shape),
+            shape=(count, *prepared.grid_shape),
             pitch_mm=(step * spacing[2], float(plane[1, 1]) * spacing[1], float(plane[0, 0]) * spacing[0]),
             rows=cells_on_image(plane[1, 1], plane[1, 2], prepared.grid_shape[0], height),
             columns=cells_on_image(plane[0, 0], plane[0, 2], prepared.grid_shape[1], width),
             to_image=to_image,
-            cell_ml=abs(float(np.linalg.det(image.geometry.affine[:3, :3] @ to_image[:3, :3]))) / 1000,
-            by_channel=by_channel,
+            cell_ml=step * slice_ml,
+            channels=channels,
+            onto=onto,
         )
+
+    @property
+    def by_channel(self) -> bool:
+        """The D slices are channels of one input."""
+        return bool(self.channels)
+
+    def laid(self, values: FloatArray) -> FloatArray:
+        """(D, H, W) float32 on the grid to (d, H, W) where :attr:`to_image` says; NaN where a slice is not seen."""
+        if self.onto is None:
+            return values
+        found: FloatArray = np.tensordot(self.onto, values.astype(np.float64), axes=1).astype(np.float32)
+        found[~self.onto.any(axis=1)] = np.nan
+        return found
 
     @property
     def extent_mm(self) -> tuple[float, float, float]:
@@ -261,7 +288,7 @@ class _Search:
         first, stop = int(layer[0, 0]), int(layer[0, 1])
         boxes = np.stack([layer[:, 2], layer[:, 4], layer[:, 3] - layer[:, 2], layer[:, 5] - layer[:, 4]], axis=1)
         if self._grid.by_channel:
-            left = self._passed(0, boxes, (first, stop))
+            left = self._passed(0, boxes, (self._grid.channels[first][0], self._grid.channels[stop - 1][1]))
         else:
             slices = np.repeat(self._slices[None], len(layer), axis=0)
             for number in range(first, stop):
@@ -348,6 +375,13 @@ class _Search:
             "largest drop": f"{strongest[0]:.3g} in {strongest[1]:.2f} ml",
         }
         return self._maker.attribution(self._target, Result(values[None], facts=facts))
+
+
+def _alike(plane: Image, spec: InputSpec) -> tuple[Channels, ...]:
+    """First and stop of the channels that show the same place; at the ends of a volume there are several."""
+    below, _, share = neighbours(plane, spec)
+    edges = np.flatnonzero(np.diff(below + share) > _SAME) + 1
+    return tuple(pairwise([0, *edges.tolist(), spec.slices]))
 
 
 def cells_on_image(scale: float, shift: float, size: int, image_size: int) -> tuple[int, int]:

@@ -149,6 +149,22 @@ def neighbours(image: Image, spec: InputSpec) -> tuple[NDArray[np.int64], NDArra
     return below, np.minimum(below + 1, volume.depth - 1), places - below
 
 
+def neighbour_shares(image: Image, spec: InputSpec) -> tuple[int, NDArray[np.float64]]:
+    """The same as parts: the first slice that the network sees, and (seen, slices) the part that each slice from there to
+    the last one seen has in each channel; columns add up to 1, and a slice between that is not seen has a row of 0.
+
+    Raises:
+        DataError: the image is no slice of a volume.
+    """
+    below, above, share = neighbours(image, spec)
+    channels = np.arange(spec.slices)
+    parts = np.zeros((int(above.max()) + 1, spec.slices))
+    np.add.at(parts, (below, channels), 1 - share)
+    np.add.at(parts, (above, channels), share)
+    seen = np.flatnonzero(parts.any(axis=1))
+    return int(seen[0]), parts[seen[0] : seen[-1] + 1]
+
+
 def _to_channels(grey: FloatArray, channels: int) -> FloatArray:
     """(C, H, W) in [0, 1] to the number of channels the network wants."""
     if grey.shape[0] == channels:

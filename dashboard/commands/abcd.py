@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashboard.commands.shared import ModelOption, answer, app, screen, sentence, stop
+from dashboard.commands.shared import ModelOption, answer, app, sentence, stop, warn
 from models.errors import SightlineError
 
 
@@ -27,7 +27,6 @@ def abcd(
         done = abcd_path(picture, outline, model, out)
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None
-    for warning in done.facts["warnings"]:
-        screen.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    warn(done.facts["warnings"])
     values = {name: one["value"] for name, one in done.facts["measures"].items()}
     answer(**values, diameter_unit=done.facts["measures"]["diameter"]["unit"], abcd=str(out / JSON_FILE))

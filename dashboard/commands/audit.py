@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from dashboard.commands.shared import answer, app, screen, sentence, stop
+from dashboard.commands.shared import answer, app, screen, sentence, stop, warn
 from models.errors import SightlineError
 
 
@@ -50,8 +50,7 @@ def audit(
             )
     except (SightlineError, OSError) as error:
         raise stop(sentence(error)) from None
-    for note in done.notes:
-        screen.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    warn(done.notes)
     macro = done.macro
     answer(
         cases=done.n,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashboard.commands.shared import answer, app, screen, sentence, stop
+from dashboard.commands.shared import answer, app, sentence, stop, warn
 from models.errors import SightlineError
 
 
@@ -19,7 +19,11 @@ def nodule(
         Path | None, typer.Option(help="Mask of the nodule; it is outlined at a point if not given.")
     ] = None,
     at: Annotated[
-        str, typer.Option(help="Point in the nodule, COLUMN,ROW,SLICE from 0; the middle of the scan if not given.")
+        str,
+        typer.Option(
+            help="Point in the nodule, COLUMN,ROW,SLICE from 0 in the scan as Sightline shows it (turned to axial, slices to "
+            "the head), or X,Y,Zmm: patient millimetres (LPS); the middle of the scan if not given."
+        ),
     ] = "",
 ) -> None:
     """Write volume, diameters and density of a lung nodule."""
@@ -29,7 +33,6 @@ def nodule(
         done = nodule_path(scan, mask, at, out)
     except (SightlineError, OSError) as error:
         raise stop(sentence(error)) from None
-    for warning in done.facts["warnings"]:
-        screen.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    warn(done.facts["warnings"])
     names = ("volume_ml", "longest_axial_mm", "perpendicular_mm", "mean_diameter_mm", "mean_hu", "solid_share")
     answer(**{name: done.facts[name] for name in names}, nodule=str(out / JSON_FILE))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashboard.commands.shared import SliceOption, answer, app, meter, screen, sentence, stop
+from dashboard.commands.shared import SliceOption, answer, app, meter, sentence, stop, warn
 from models.errors import SightlineError
 from models.types import Modality
 
@@ -55,8 +55,7 @@ def prepare(
             )
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None
-    for record in done.outcome.records:
-        if record.verdict.level != "pass":
-            said = f"{record.title}: {record.verdict.sentence}"
-            screen.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    warn(done.notes)
+    odd = (record for record in done.outcome.records if record.verdict.level != "pass")
+    warn(f"{record.title}: {record.verdict.sentence}" for record in odd)
     answer(**answer_of(done, out))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashboard.commands.shared import ModelOption, answer, app, meter, screen, sentence, stop
+from dashboard.commands.shared import ModelOption, answer, app, meter, sentence, stop, warn
 from models.errors import SightlineError
 
 
@@ -52,10 +52,9 @@ def quantify(
             )
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None
-    said = list(done.study.warnings)
+    said = [*done.study.warnings, *([f"Not compared. {done.refused}"] if done.refused else [])]
     if done.followup is not None:
         said += [f"The prior: {warning}" for warning in done.followup.prior.warnings]
         said += [*done.followup.warnings, *([done.followup.reason] if done.followup.reason else [])]
-    for warning in said:
-        screen.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    warn(said)
     answer(**answer_of(done, out))

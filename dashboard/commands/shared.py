@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +29,11 @@ SECONDS = 30.0  # between lines of progress where there is no terminal
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model id, or a model folder of your own.")]
 SliceOption = Annotated[
-    int | None, typer.Option("--slice", help="Slice of a volume, from 0; the middle one if not given.")
+    int | None,
+    typer.Option(
+        "--slice",
+        help="Slice of a volume as Sightline shows it (NIfTI turned to axial), from 0; the middle one if not given.",
+    ),
 ]
 WorkersOption = Annotated[
     int | None,
@@ -43,6 +47,12 @@ RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what 
 def stop(message: str) -> typer.Exit:
     screen.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     return typer.Exit(2)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """What the user must know of a result, in yellow."""
+    for one in sentences:
+        screen.print(one, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def sentence(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashboard.commands.shared import ModelOption, answer, app, meter, screen, sentence, stop
+from dashboard.commands.shared import ModelOption, answer, app, meter, sentence, stop, warn
 from models.errors import SightlineError
 
 
@@ -57,9 +57,8 @@ def volume(
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None
     scores, index = done.result.scores, done.request.target.index
-    for warning, count in scores.warnings.items():
-        told = f"{warning} ({count} of {done.request.image.depth} slices)."
-        screen.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    warn(done.notes)
+    warn(f"{said} ({count} of {done.request.image.depth} slices)." for said, count in scores.warnings.items())
     highest = scores.highest(index)
     answer(
         slices=done.request.image.depth,

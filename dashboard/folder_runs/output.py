@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -39,6 +39,32 @@ def write_whole(path: Path, content: bytes) -> int:
     """Write a file whole or not at all; how many bytes."""
     with replacing(path) as file:
         return file.write(content)
+
+
+def write_files(out: Path, contents: Mapping[str, bytes], owned: Collection[str] = ()) -> tuple[str, ...]:
+    """Files of a result, each whole or not at all; what else of ``owned`` an earlier result left is then removed.
+
+    Args:
+        contents: by path within ``out``.
+        owned: paths of all files that such a result may have.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for name, content in contents.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    stale = [out / name for name in set(owned) - set(contents)]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in stale} - {out}:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    return tuple(contents)
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> int:

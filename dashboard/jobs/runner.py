@@ -149,8 +149,8 @@ class JobRunner(Generic[T]):
             job.message = str(error)
             self._end(job, "failed")
         except Exception as error:  # the worker must outlive any fault of a library
-            log.exception("An explanation failed.")
-            job.message = f"This explanation failed unexpectedly ({type(error).__name__}); try other settings, and report it with the log."
+            log.exception("Work in the background failed.")
+            job.message = f"The work failed unexpectedly ({type(error).__name__}); try other settings, and report it with the log."
             self._end(job, "failed")
         else:
             job.progress = 1.0

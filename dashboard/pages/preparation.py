@@ -17,7 +17,7 @@ from dashboard.state import (
     services,
     uploads,
 )
-from dashboard.widgets.case_header import from_link, to_link
+from dashboard.widgets.case_header import from_link, reader_notes, to_link
 from dashboard.widgets.case_picker import case_picker, find_case
 from dashboard.widgets.preparation_choices import choose_preset, choose_reference, choose_steps
 from dashboard.widgets.preparation_maps import maps_panel
@@ -58,6 +58,7 @@ def _show(case: Case, view: CaseView, mine: PreparationView, found: Services) ->
     with where:
         native_slice = _choose_slice(case, view)
     to_link(view, case, native_slice, card, None)
+    reader_notes(case)
     left, right = st.columns([2, 5], gap="medium")
     with left:
         preset_id = choose_preset(case, mine)
@@ -83,7 +84,7 @@ def _show(case: Case, view: CaseView, mine: PreparationView, found: Services) ->
             mine.asked[case.id] = asked = key
             preparations().start(key, work, owner())
     with right:
-        outcome = _result(case, asked, asked == key)
+        outcome = _result(case, asked, asked == key, mine)
     effects = None if outcome is None or not outcome.trace.records else outcome.effects
     same = (
         effects is not None and card is not None and effects.classes == tuple(card.classes)
@@ -103,9 +104,12 @@ def _choose_slice(case: Case, view: CaseView) -> int:
     return chosen
 
 
-def _result(case: Case, asked: str, current: bool) -> Outcome | None:
+def _result(case: Case, asked: str, current: bool, mine: PreparationView) -> Outcome | None:
     """What there is of the work last asked for; returned once it is complete."""
     job = preparations().look(asked) if asked else None
+    if job is None and asked:
+        st.info("Let go of meanwhile; press Run again.", icon=":material/history:")
+        return None
     if job is None:
         st.info(
             "Choose the steps at the left and press Run. Each step then shows the image before and after it, whether the "
@@ -114,7 +118,7 @@ def _result(case: Case, asked: str, current: bool) -> Outcome | None:
         )
         return None
     if job.active:
-        st.fragment(watch, run_every=0.7)(asked, trace_rows)
+        st.fragment(watch, run_every=0.7)(asked, trace_rows, lambda: mine.asked.pop(case.id, None))
         return None
     if job.state == "cancelled":
         st.info("Stopped; Run starts again.", icon=":material/stop_circle:")

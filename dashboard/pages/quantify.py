@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard.cases import facts_line
@@ -20,12 +22,13 @@ from dashboard.state import (
 )
 from dashboard.widgets.case_header import from_link, to_link
 from dashboard.widgets.case_picker import case_picker, find_case
-from dashboard.widgets.quantify_choices import FIRST_CASE, choose, measurable, no_scan, other_scans
+from dashboard.widgets.quantify_choices import FIRST_CASE, choose, masks_on, measurable, no_scan, other_scans, with_mask
 from dashboard.widgets.quantify_followup import change_table, delta_table, density_difference, side_by_side, verdict
 from dashboard.widgets.quantify_results import density, download, headline, lesion_table, lung_table, planes
 from models.card import ModelCard
+from models.context import RunContext
 from models.errors import SightlineError
-from models.types import Case
+from models.types import Case, Image, Prediction
 
 
 def page() -> None:
@@ -56,7 +59,8 @@ def _show(case: Case, view: CaseView, mine: QuantifyView, found: Services) -> No
     title.subheader(case.title, anchor=False)
     title.caption(facts_line(case))
     offered = other_scans(found.library, uploads(), case.id)
-    settings, card, prior_id = choose(case, mine, dict(found.desk.engine.cards()), offered)
+    masks = masks_on(case, uploads())
+    settings, card, prior_id = choose(case, mine, dict(found.desk.engine.cards()), offered, masks)
     try:
         prior = find_case(found.library, uploads(), prior_id) if prior_id else None
     except SightlineError as error:
@@ -68,12 +72,14 @@ def _show(case: Case, view: CaseView, mine: QuantifyView, found: Services) -> No
         if asked and asked != key:
             quantify_jobs().stop(asked, owner())
         mine.asked[case.id] = asked = key
-        _start(key, case, prior, settings, card, found)
+        _start(key, with_mask(case, masks.get(settings.mask)), prior, settings, card, found)
     job = quantify_jobs().look(asked) if asked else None
-    if job is None:
+    if job is None and asked:
+        st.info("Let go of meanwhile; press Measure again.", icon=":material/history:")
+    elif job is None:
         _nothing_yet(card, prior)
     elif job.active:
-        st.fragment(_watch, run_every=0.7)(asked)
+        st.fragment(_watch, run_every=0.7)(asked, case.id, mine)
     else:
         _ended(case, job, mine, asked == key)
 
@@ -81,17 +87,23 @@ def _show(case: Case, view: CaseView, mine: QuantifyView, found: Services) -> No
 def _start(
     key: str, case: Case, prior: Case | None, settings: Settings, card: ModelCard | None, found: Services
 ) -> None:
-    engine = found.desk.engine
-    quantify_jobs().start(key, lambda ctx: measure(case, prior, settings, engine, card, ctx), owner())
+    desk, who = found.desk, owner()
+
+    def ask(slices: Sequence[Image], ctx: RunContext) -> Sequence[Prediction]:
+        """The model's answers, behind the explanations that readers wait for."""
+        model = "" if card is None else card.id
+        return desk.do_in_turn(f"lesions-{who}", lambda own: desk.engine.predict(model, slices, own), who, ctx)
+
+    quantify_jobs().start(key, lambda ctx: measure(case, prior, settings, ask, card, ctx), who)
 
 
 def _nothing_yet(card: ModelCard | None, prior: Case | None) -> None:
-    marked = "takes the lesions from the case's own mask" if card is None else f"lets {card.title} mark lesions in them"
+    marked = "takes the lesions from the mask" if card is None else f"lets {card.title} mark lesions in them"
     also = ", does the same with the earlier scan, lays it on this one and says what changed" if prior else ""
     st.info(f"Measure finds both lungs, {marked}{also}. This takes some seconds a scan.", icon=":material/info:")
 
 
-def _watch(key: str) -> None:
+def _watch(key: str, case_id: str, mine: QuantifyView) -> None:
     """A fragment: how far the work is, and a button to stop it."""
     job = quantify_jobs().look(key)
     if job is None or not job.active:
@@ -101,6 +113,8 @@ def _watch(key: str) -> None:
     bar.progress(job.progress, f"{doing} ...")
     if stop.button("Stop", icon=":material/stop:", key="quantify-stop", width="stretch"):
         quantify_jobs().stop(key, owner())
+        mine.asked.pop(case_id, None)  # which goes on where another session waits for it
+        st.toast("Stopped; Measure starts again.", icon=":material/stop_circle:")
         st.rerun()
 
 
@@ -115,6 +129,8 @@ def _ended(case: Case, job: Job[Quantities], mine: QuantifyView, is_current: boo
     if not is_current:
         st.info("The choices have changed since; this is what was measured last.", icon=":material/history:")
     headline(found.current)
+    if found.refused:
+        st.error(f"Not compared. {found.refused}", icon=":material/error:")
     compared = found.follow is not None and verdict(found.follow)
     names = (["Changes"] if compared else []) + ["Lesions", "Lungs", "Density"]
     if compared:

@@ -20,7 +20,7 @@ from dashboard.state import (
 )
 from dashboard.volumes.desk import VolumeAnswer
 from dashboard.volumes.types import VolumeRequest
-from dashboard.widgets.case_header import from_link, target_of, to_link
+from dashboard.widgets.case_header import from_link, reader_notes, target_of, to_link
 from dashboard.widgets.case_picker import case_picker, find_case
 from dashboard.widgets.operating_point import at_operating_point
 from dashboard.widgets.volume_choices import choose_finding, choose_model, choose_work, first_place, no_volume
@@ -54,6 +54,7 @@ def _show(case: Case, view: CaseView, mine: VolumeView, found: Services) -> None
     engine = found.desk.engine
     title, model, finding = st.columns([5, 4, 4], vertical_alignment="bottom")
     title.subheader(case.title, anchor=False)
+    reader_notes(case)
     with model:
         card = choose_model(case, view, dict(engine.cards()), found.library.made_for(case.id))
     place = mine.at.setdefault(case.id, first_place(case.image, view.slices.get(case.id)))

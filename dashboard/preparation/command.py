@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dashboard.cases import middle_slice
+from dashboard.folder_runs.output import write_files
+from dashboard.nifti import nifti_bytes
 from dashboard.preparation.outcome import Outcome, Question, prepare_image
 from dashboard.preparation.presets import preset, preset_for
-from dashboard.preparation.report import IMAGE_FILE, JSON_FILE, MAP_FILE, files_of, volume_nifti, write_files
+from dashboard.preparation.report import IMAGE_FILE, JSON_FILE, MAP_FILE, files_before, files_of
 from dashboard.preparation.trace import StepChoice
 from models.card import ModelCard
 from models.context import RunContext
@@ -28,10 +32,11 @@ ShowProgress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan that was prepared, and the files that tell it."""
+    """A scan that was prepared, the files that tell it, and what the reader of the scan noted."""
 
     outcome: Outcome
     files: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def prepare_path(
@@ -79,18 +84,21 @@ def prepare_path(
     done = prepare_image(image, choices, native_slice, question, fixed, seed, ctx)
     if done.missing:
         raise DataError(done.missing)
-    about: dict[str, object] = {"slice": native_slice, "sha256": case.provenance.sha256}
-    files = {}
+    notes = case.provenance.notes
+    about: dict[str, object] = {"slice": native_slice, "sha256": case.provenance.sha256, "notes": list(notes)}
+    more = {}
     if engine is not None and card is not None:
         about["model"] = {"id": card.id, "weights_sha256": card.weights.sha256}
         if method:
-            files[MAP_FILE], about["map"] = _map(done, engine, card, method, seed)
-    files |= files_of(done, **about)
-    write_files(files, out)
-    return Prepared(done, tuple(files))
+            more[MAP_FILE], about["map"] = _map(done, engine, card, method, seed, path)
+    given = {one.resolve() for one in (path, reference) if one is not None}
+    stale = [name for name in files_before(out) if (out / name).resolve() not in given]
+    return Prepared(done, write_files(out, files_of(done, path, more, **about), stale), notes)
 
 
-def _map(done: Outcome, engine: Engine, card: ModelCard, method: str, seed: int) -> tuple[bytes, dict[str, object]]:
+def _map(
+    done: Outcome, engine: Engine, card: ModelCard, method: str, seed: int, like: Path
+) -> tuple[bytes, dict[str, object]]:
     """An explanation of the prepared slice as a file on the grid of the scan, and what it is."""
     from dashboard.serving.types import ExplainRequest
     from explainers.reduce import reduce_channels
@@ -101,8 +109,16 @@ def _map(done: Outcome, engine: Engine, card: ModelCard, method: str, seed: int)
     request = ExplainRequest(card.id, trace.image.slice(index), method, target, seed=seed)
     found = engine.explain(request, RunContext())
     values = input_to_image(reduce_channels(found.attribution.values), found.grid_to_image, found.image_shape)
-    laid = volume_nifti(trace.slice_to_native(values, index), trace.native.geometry)
-    return laid, {"file": MAP_FILE, "method": method, "target": target.name, "grid": "of the scan given"}
+    laid = trace.slice_to_native(values, index)
+    facts: dict[str, object] = {
+        "file": MAP_FILE,
+        "method": method,
+        "target": target.name,
+        "grid": "of the scan given",
+        "share_of_slice_known": round(trace.share_known(done.native_slice), 6),
+        "elsewhere": "0 where the prepared slice does not reach",
+    }
+    return nifti_bytes(np.nan_to_num(laid), trace.native.geometry, like), facts
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, dict[str, str]]:

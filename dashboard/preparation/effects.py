@@ -92,7 +92,8 @@ class Effects:
 def what_changed(trace: Trace, native_slice: int, predict: Predict, ctx: RunContext | None = None) -> Effects:
     """Ask the model again for each step left out; ticks once for each answer.
 
-    Steps that failed had no effect and are not left out. Every answer is for the slice that shows the middle of
+    Steps that failed had no effect: they are neither left out nor tried again. Where a later step needs the one left out, the
+    row names both. Every answer is for the slice that shows the middle of
     ``native_slice``, wherever the steps put it.
 
     Args:
@@ -119,7 +120,9 @@ def what_changed(trace: Trace, native_slice: int, predict: Predict, ctx: RunCont
     answer(ALL, "", trace.stages[-1])
     for number, record in enumerate(trace.records):
         if record.verdict.level != "fail":
-            answer(f"Without {_within(record.title)}", record.step_id, rerun_without(trace, number, ctx))
+            stage, failed = rerun_without(trace, number, ctx)
+            also = "".join(f", so without {_within(title)} too" for title in failed)
+            answer(f"Without {_within(record.title)}{also}", record.step_id, stage)
     answer(NONE, "", trace.stages[0])
     return Effects(classes, native_slice, tuple(answers))
 

@@ -102,9 +102,9 @@ def slice_to_native(values: FloatArray, index: int, to_native: Matrix, shape: tu
         shape: (D, H, W) of the native grid.
 
     Returns:
-        (D, H, W) float32, 0 where the slice does not reach.
+        (D, H, W) float32, NaN where the slice does not reach: nothing is known there.
     """
-    laid = np.zeros(shape, np.float32)
+    laid = np.empty(shape, np.float32)
     for number in range(shape[0]):
         laid[number] = plane_to_native(values, index, to_native, (shape[1], shape[2]), number)
     return laid
@@ -119,12 +119,7 @@ def plane_to_native(
     half = 0.5 * max(1.0, float(np.abs(here[2, :3]).sum()))
     reached = np.abs(_places(here, 0, shape)[2] - index) <= half + _ROUNDING
     if not reached.any():
-        return np.zeros(shape, np.float32)
+        return np.full(shape, np.nan, np.float32)
     flat = here.copy()
     flat[2] = 0.0  # the map is the same at every depth
-    return np.where(reached, resampled(values[None], flat, (1, *shape))[0], np.float32(0))
-
-
-def volume_to_native(values: FloatArray, to_native: Matrix, shape: tuple[int, int, int]) -> FloatArray:
-    """A map (d, h, w) of the whole prepared grid on the native one, (D, H, W) float32, 0 outside of it."""
-    return resampled(values, inverse(to_native), shape)
+    return np.where(reached, resampled(values[None], flat, (1, *shape), fill=np.nan)[0], np.float32(np.nan))

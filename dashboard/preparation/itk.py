@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,8 +45,9 @@ def from_itk(image: sitk.Image) -> FloatArray:
     return values if values.ndim == 3 else values[None]
 
 
-def watch(running: Any, ctx: RunContext) -> None:
-    """Let a filter stop at its next iteration once the work is cancelled."""
+@contextmanager
+def watch(running: Any, ctx: RunContext) -> Iterator[None]:
+    """While a filter is run: it stops at its next iteration once the work is cancelled."""
 
     def look() -> None:
         try:
@@ -53,3 +56,7 @@ def watch(running: Any, ctx: RunContext) -> None:
             running.Abort()
 
     running.AddCommand(sitk.sitkIterationEvent, look)
+    try:
+        yield
+    finally:
+        running.RemoveAllCommands()  # it holds the filter and the filter it, out of sight of the garbage collector

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-from numpy.typing import NDArray
-
-from dashboard.folder_runs.output import write_whole
+from dashboard.nifti import nifti_bytes
 from dashboard.preparation.effects import Effects
 from dashboard.preparation.outcome import Outcome
 from dashboard.preparation.trace import Record, Trace
 from dashboard.preparation.types import Measure, voxels
-from models.types import Geometry
 
 IMAGE_FILE, JSON_FILE, MASK_FILE, MAP_FILE = "prepared.nii.gz", "trace.json", "mask.nii.gz", "map.nii.gz"
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def files_of(done: Outcome, **about: Any) -> dict[str, bytes]:
+def files_of(
+    done: Outcome, like: Path | None = None, more: Mapping[str, bytes] | None = None, **about: Any
+) -> dict[str, bytes]:
     """Content by name: ``prepared.nii.gz``, ``mask.nii.gz`` where there is a mask, further arrays, pictures, ``trace.json``.
 
     Args:
+        like: file of the scan, whose order of axes is taken by what lies on its grid.
+        more: further files, which trace.json is to list.
         about: further entries of trace.json ("model").
     """
     trace, image = done.trace, done.trace.image
-    files = {IMAGE_FILE: volume_nifti(voxels(image), image.geometry)}
+    files = {**(more or {}), IMAGE_FILE: nifti_bytes(voxels(image), image.geometry, like)}
     if trace.mask is not None:
-        files[MASK_FILE] = volume_nifti(trace.mask.astype(np.uint8), image.geometry)
+        files[MASK_FILE] = nifti_bytes(trace.mask, image.geometry, like)
     for name, (values, geometry) in trace.stages[-1].extras.items():
-        files[f"{name.replace(' ', '-')}.nii.gz"] = volume_nifti(values, geometry)
+        files[f"{name.replace(' ', '-')}.nii.gz"] = nifti_bytes(values, geometry, like)
     for number, record in enumerate(done.records, 1):
         for when, shown in (("before", record.before), ("after", record.after), (record.extra_name, record.extra)):
             if shown is not None:
@@ -43,15 +40,19 @@ def files_of(done: Outcome, **about: Any) -> dict[str, bytes]:
     told = as_json(trace, done.records) | about
     if done.effects is not None:
         told["effects"] = effects_json(done.effects)
+    told["files"] = [*files, JSON_FILE]
     files[JSON_FILE] = (json.dumps(told, indent=2) + "\n").encode()
     return files
 
 
-def write_files(files: Mapping[str, bytes], out: Path) -> None:
-    """Each file whole or not at all. Raises OSError where the folder cannot be written."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_whole(out / name, content)
+def files_before(out: Path) -> tuple[str, ...]:
+    """Names of the files that an earlier trace in a folder lists."""
+    try:
+        told = json.loads((out / JSON_FILE).read_bytes())
+    except (OSError, ValueError):
+        return ()
+    names = told.get("files", []) if isinstance(told, dict) else []
+    return tuple(name for name in names if isinstance(name, str) and Path(name).name == name)
 
 
 def as_json(trace: Trace, records: tuple[Record, ...]) -> dict[str, Any]:
@@ -88,16 +89,6 @@ def effects_json(effects: Effects) -> dict[str, Any]:
             for row in effects.rows
         ],
     }
-
-
-def volume_nifti(values: NDArray[np.generic], geometry: Geometry | None) -> bytes:
-    """(D, H, W) as gzipped NIfTI, LPS turned to RAS, the same bytes each time; without a geometry it claims no place."""
-    image = nib.Nifti1Image(values.T, None if geometry is None else _LPS_TO_RAS @ geometry.affine)
-    if geometry is None or geometry.frame != "patient":
-        image.set_qform(image.affine, 0)
-        image.set_sform(image.affine, 0)
-    image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
 def _record_json(record: Record) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from dashboard.preparation.grids import (
     plane_to_native,
     shape_of,
     slice_to_native,
-    volume_to_native,
 )
 from dashboard.preparation.pictures import Picture, picture
 from dashboard.preparation.types import STEPS, BoolArray, Matrix, State, Step, StepResult, Verdict
@@ -118,16 +117,17 @@ class Trace:
         return prepared_slice(self.stages[-1], self.native, native_slice)
 
     def slice_to_native(self, values: FloatArray, index: int) -> FloatArray:
-        """A map (H, W) of prepared slice ``index`` on the native grid, (D, H, W) float32, 0 where it does not reach."""
+        """A map (H, W) of prepared slice ``index`` on the native grid, (D, H, W) float32, NaN where it does not reach."""
         return slice_to_native(values, index, self.to_native, shape_of(self.native))
 
     def plane_to_native(self, values: FloatArray, index: int, native_slice: int) -> FloatArray:
         """What of that lies on one native slice, (H, W) float32."""
         return plane_to_native(values, index, self.to_native, self.native.plane_shape, native_slice)
 
-    def volume_to_native(self, values: FloatArray) -> FloatArray:
-        """A map (d, h, w) of the prepared volume on the native grid, (D, H, W) float32, 0 outside."""
-        return volume_to_native(values, self.to_native, shape_of(self.native))
+    def share_known(self, native_slice: int) -> float:
+        """The part of a native slice, [0, 1], that the prepared slice through its middle reaches."""
+        there = np.ones(self.image.plane_shape, np.float32)
+        return float(np.isfinite(self.plane_to_native(there, self.slice_for(native_slice), native_slice)).mean())
 
 
 def prepared_slice(stage: Stage, native: Image, native_slice: int) -> int:
@@ -169,14 +169,22 @@ def run_steps(
     return trace
 
 
-def rerun_without(trace: Trace, number: int, ctx: RunContext) -> Stage:
-    """What the image would be without record ``number``; what came before it is not done again."""
-    stage = trace.stages[number]
-    for choice in trace.choices[number + 1 :]:
+def rerun_without(trace: Trace, number: int, ctx: RunContext) -> tuple[Stage, tuple[str, ...]]:
+    """What the image would be without record ``number``, and titles of the later steps that then fail.
+
+    What came before is not done again, and what failed after it stays left out: one step alone makes the difference.
+    """
+    stage, failed = trace.stages[number], []
+    for choice, record in list(zip(trace.choices, trace.records, strict=True))[number + 1 :]:
+        if record.verdict.level == "fail":
+            continue
         ctx.check()
-        result, _ = _done(choice, stage, State(stage.mask, trace.native, trace.reference, ctx.quietly(), trace.seed))
+        state = State(stage.mask, trace.native, trace.reference, ctx.quietly(), trace.seed)
+        result, verdict = _done(choice, stage, state)
+        if verdict.level == "fail":
+            failed.append(record.title)
         stage = stage if result is None else _advanced(stage, result)
-    return stage
+    return stage, tuple(failed)
 
 
 def _record(

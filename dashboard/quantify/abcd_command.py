@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from dashboard.folder_runs.output import write_whole
+from dashboard.folder_runs.output import write_files
 from dashboard.quantify.abcd_ranges import Outline, Ranges, read_ranges, shares_below
 from dashboard.quantify.dermoscopy import NOT_A_DIAGNOSIS, Abcd, abcd, outline_of
 from dashboard.quantify.grid import BoolArray
@@ -61,11 +61,10 @@ def abcd_path(picture: Path, outline: Path | None, model: str, out: Path) -> Mea
     facts = facts_of(found, case.image, by, kind, read_ranges(folder))
     facts["warnings"] = [*warnings, *facts["warnings"]]
     facts["sha256"] = {"picture": case.provenance.sha256}
-    out.mkdir(parents=True, exist_ok=True)
     buffer = BytesIO()
     PILImage.fromarray(found.mask.astype(np.uint8) * 255).save(buffer, format="PNG")
-    write_whole(out / MASK_FILE, buffer.getvalue())
-    write_whole(out / JSON_FILE, (json.dumps(facts, indent=2) + "\n").encode())
+    told = (json.dumps(facts, indent=2) + "\n").encode()
+    write_files(out, {MASK_FILE: buffer.getvalue(), JSON_FILE: told})
     return Measured(found, facts)
 
 

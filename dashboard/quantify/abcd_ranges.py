@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -95,11 +96,17 @@ def read_ranges(folder: Path) -> Ranges | None:
     if not path.is_file():
         return None
     try:
-        return Ranges.model_validate_json(path.read_bytes())
+        return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValidationError):
         raise DataError(
             f"{FILE.as_posix()} of model {folder.name} is damaged; make it again with benchmarks.abcd_ranges."
         ) from None
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int) -> Ranges:
+    """As the file was at that time; a page asks at each of its runs."""
+    return Ranges.model_validate_json(path.read_bytes())
 
 
 def shares_below(found: Abcd, ranges: Ranges, outline: Outline, lesion: str) -> Mapping[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,22 +11,21 @@ from scipy import ndimage
 from dashboard.quantify.assess import Marked, Marker, ShowProgress
 from dashboard.quantify.grid import BoolArray, upright
 from dashboard.quantify.lungs import Lungs
-from dashboard.serving.types import Engine
 from models.card import ModelCard
-from models.context import RunContext
 from models.errors import ModelError
-from models.types import Geometry, Image
+from models.types import Geometry, Image, Prediction
 
 MINIMUM_MM3 = 100.0  # what a network marks below this (a ball of 6 mm) is mostly vessel
 MARGIN_MM = 10.0  # of the picture that the model is shown, around the lungs
 BATCH = 8
+Ask = Callable[[Sequence[Image]], Sequence[Prediction]]
 
 
-def model_marker(engine: Engine, card: ModelCard, show: ShowProgress) -> Marker:
-    """A marker that asks a model."""
+def model_marker(ask: Ask, card: ModelCard, show: ShowProgress) -> Marker:
+    """A marker that asks a model, given slices, for its answers."""
 
     def mark(scan: Image, lungs: Lungs) -> Marked:
-        found, warnings = lesions_by_model(scan, lungs, engine, card, show)
+        found, warnings = lesions_by_model(scan, lungs, ask, card, show)
         by = f"model {card.id} (weights {card.weights.sha256[:12]}), slice by slice in the lungs"
         return Marked(found, by, MINIMUM_MM3, warnings)
 
@@ -33,7 +33,7 @@ def model_marker(engine: Engine, card: ModelCard, show: ShowProgress) -> Marker:
 
 
 def lesions_by_model(
-    scan: Image, lungs: Lungs, engine: Engine, card: ModelCard, show: ShowProgress
+    scan: Image, lungs: Lungs, ask: Ask, card: ModelCard, show: ShowProgress
 ) -> tuple[BoolArray, tuple[str, ...]]:
     """(D, H, W) voxels in the lungs that reach the threshold of one of the model's classes, and warnings.
 
@@ -41,6 +41,7 @@ def lesions_by_model(
 
     Args:
         scan: upright (:func:`dashboard.quantify.grid.upright`), like the lungs.
+        ask: the model's answers to at most BATCH slices.
         show: called with slices done and in all.
 
     Raises:
@@ -57,9 +58,7 @@ def lesions_by_model(
     show(0, len(slices))
     for start in range(0, len(slices), BATCH):
         part = slices[start : start + BATCH]
-        for index, answer in zip(
-            part, engine.predict(card.id, [cropped.slice(i) for i in part], RunContext()), strict=True
-        ):
+        for index, answer in zip(part, ask([cropped.slice(i) for i in part]), strict=True):
             if answer.found is None:
                 raise ModelError(f"The model {card.id!r} answers without a mask; choose a segmentation model.")
             found[index, rows, columns] = answer.found.any(axis=0)
@@ -90,4 +89,4 @@ def _moved(scan: Image, row: int, column: int) -> Geometry | None:
         return None
     affine = scan.geometry.affine.copy()
     affine[:3, 3] = scan.geometry.to_world(np.array([[column, row, 0]], dtype=float))[0]
-    return Geometry(affine, scan.geometry.frame)
+    return replace(scan.geometry, affine=affine)

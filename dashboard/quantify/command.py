@@ -8,11 +8,12 @@ from pathlib import Path
 
 from dashboard.quantify.assess import Marker, ShowProgress, assess
 from dashboard.quantify.followup import FollowUp, Visit, follow_up
-from dashboard.quantify.followup_report import FOLDER, summary, write_follow_up
-from dashboard.quantify.grid import check_fits, ct_values, upright
-from dashboard.quantify.report import JSON_FILE, write_report
+from dashboard.quantify.followup_report import summary, write_follow_up
+from dashboard.quantify.grid import check_fits, check_single, ct_values, upright
+from dashboard.quantify.report import ALL_FILES, JSON_FILE, PRIOR_FOLDER, write_report
 from dashboard.quantify.study import Study
-from models.errors import DataError
+from models.context import RunContext
+from models.errors import DataError, SightlineError
 from models.io import read_case
 from models.io.limits import LOCAL_LIMITS
 from models.types import Case, Image, Modality
@@ -38,11 +39,16 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class Quantified:
-    """A study, what changed since the prior one, and the files that tell it."""
+    """A study, what changed since the prior one, and the files that tell it.
+
+    Attributes:
+        refused: why the prior study could not be measured or compared, in one sentence.
+    """
 
     study: Study
     files: tuple[str, ...]
     followup: FollowUp | None = None
+    refused: str = ""
 
 
 def quantify_paths(
@@ -57,6 +63,8 @@ def quantify_paths(
     show: ShowProgress = lambda done, total: None,
 ) -> Quantified:
     """Quantities of a CT, of a CT with supplied masks, or of masks alone, written to a folder.
+
+    A prior study that cannot be measured or compared costs the comparison alone.
 
     Args:
         now: without a lesion mask the model marks them; without a lung mask they are segmented.
@@ -73,17 +81,34 @@ def quantify_paths(
         raise DataError("There is nothing to quantify: give a CT, or a mask with --lesions.")
     if prior is not None and (prior.scan is None) != (now.scan is None):
         raise DataError("A scan cannot be compared with a mask alone; give both scans, or both masks.")
+    if prior is not None:
+        _check_apart(prior, out)
     marker = _marker(model, show)
     current, digests = _visit(now, marker, connectivity, minimum_mm3)
+    files = write_report(current.study, out, now.like, sha256=digests)
     if prior is None:
-        return Quantified(current.study, write_report(current.study, out, now.like, sha256=digests))
-    before, prior_digests = _visit(prior, marker, connectivity, minimum_mm3, "The prior ")
-    found = follow_up(current, before, seed)
+        return Quantified(current.study, files)
+    try:
+        before, prior_digests = _visit(prior, marker, connectivity, minimum_mm3, "The prior ")
+        found = follow_up(current, before, seed)
+    except SightlineError as error:
+        reason = {"compared": False, "reason": str(error)}
+        files = write_report(current.study, out, now.like, sha256=digests, followup=reason)
+        return Quantified(current.study, files, refused=str(error))
     files = write_report(current.study, out, now.like, sha256=digests, followup=summary(found))
     files += tuple(
-        f"{FOLDER}/{name}" for name in write_report(before.study, out / FOLDER, prior.like, sha256=prior_digests)
+        f"{PRIOR_FOLDER}/{name}"
+        for name in write_report(before.study, out / PRIOR_FOLDER, prior.like, sha256=prior_digests)
     )
     return Quantified(current.study, files + write_follow_up(found, current.study, out, now.like), found)
+
+
+def _check_apart(prior: Files, out: Path) -> None:
+    """Raises DataError where the report on the current study would overwrite a file of the prior one."""
+    ours = {(out / name).resolve() for name in ALL_FILES}
+    for path in (prior.scan, prior.lesions, prior.lungs):
+        if path is not None and path.resolve() in ours:
+            raise DataError(f"{path.name} of the prior would be overwritten by this report; choose another --out.")
 
 
 def _visit(
@@ -127,8 +152,7 @@ def _mask(path: Path, what: str, grid: Image | None, digests: dict[str, str], na
 
 def _read(path: Path, what: str, modality: Modality | None) -> Case:
     case = read_case(path, modality=modality, limits=LOCAL_LIMITS)
-    if any(note.startswith("Volume 1 of") for note in case.provenance.notes):
-        raise DataError(f"{what} holds several volumes (it is 4-D); save the one to measure as a 3-D file.")
+    check_single(case, what)
     return case
 
 
@@ -140,7 +164,8 @@ def _marker(model: str, show: ShowProgress) -> Marker:
         from dashboard.folder_runs.runs import open_model  # torch: seconds that masks can do without
         from dashboard.quantify.by_model import model_marker
 
-        return model_marker(*open_model(model), show)
+        engine, card = open_model(model)
+        return model_marker(lambda slices: engine.predict(card.id, slices, RunContext()), card, show)
 
     return lambda scan, lungs: opened()(scan, lungs)
 
@@ -155,6 +180,8 @@ def answer_of(done: Quantified, out: Path) -> dict[str, object]:
         "severity": None if both is None else both.severity_words,
         "quantities": str(out / JSON_FILE),
     }
+    if done.refused:
+        facts["followup"] = {"compared": False}
     if done.followup is not None:
         facts["followup"] = {"compared": not done.followup.reason} | done.followup.counts
     return facts

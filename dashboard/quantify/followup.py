@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.quantify.grid import voxel_ml
-from dashboard.quantify.matching import VERDICTS, Change, Verdict, match
+from dashboard.quantify.matching import VERDICTS, Change, Seen, Verdict, match
 from dashboard.quantify.measures import SEVERITY, LungMeasures
 from dashboard.quantify.study import Study
 from dashboard.registration import Registration, register
@@ -23,6 +23,7 @@ from models.types import Geometry, Image
 
 AIR_HU = -1000.0
 BREATH = 0.1  # difference of lung volume that is pointed out
+UNSEEN = 0.1  # share of a lesion outside the other scan from which it is not compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class FollowUp:
     deltas: tuple[Delta, ...] = ()
     histogram_percent: NDArray[np.float64] | None = None
     prior_scan: Image | None = None
-    prior_labels: NDArray[np.int32] | None = None
+    prior_labels: NDArray[np.unsignedinteger] | None = None
     warnings: tuple[str, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
@@ -110,9 +111,9 @@ def follow_up(current: Visit, prior: Visit, seed: int = 0, ctx: RunContext | Non
         warnings += ("Masks alone are compared where their headers place them: without scans nothing was registered.",)
     shape = now.lesions.labels.shape
     place = (now.geometry, (shape[0], shape[1], shape[2]), matrix)
-    labels = resample_array(then.lesions.labels, then.geometry, *place, order="nearest").astype(np.int32)
-    covers = _covered(then.geometry, then.lesions.labels.shape, *place)
-    if not covers.any():
+    small = np.min_scalar_type(len(then.lesions.items))
+    labels = resample_array(then.lesions.labels, then.geometry, *place, order="nearest").astype(small)
+    if not _meet(then.geometry, then.lesions.labels.shape, *place):
         return FollowUp(
             then, found, "The two studies show no common part of the patient; check that they belong together."
         )
@@ -124,12 +125,13 @@ def follow_up(current: Visit, prior: Visit, seed: int = 0, ctx: RunContext | Non
         now.geometry,
         matrix,
         float((1000 * voxel_ml(then.geometry)) ** (1 / 3)),
-        covers,
+        _seen(then, now, np.asarray(np.linalg.inv(matrix), dtype=np.float64)),
+        _seen(now, then, matrix),
     )
     scan = None if prior.scan is None else resample_to(prior.scan, *place, fill=AIR_HU)
     densities = _density(now), _density(then)
     histogram = None if densities[0] is None or densities[1] is None else np.asarray(densities[0] - densities[1])
-    warnings += _warnings(now, then)
+    warnings += _warnings(now, then, changes)
     return FollowUp(then, found, "", changes, _deltas(now, then), histogram, scan, labels, warnings)
 
 
@@ -139,21 +141,45 @@ def _lungs(now: Study, then: Study) -> tuple[NDArray[np.bool_] | None, NDArray[n
     return now.lungs.both, then.lungs.both
 
 
-def _covered(
+def _meet(
     source: Geometry,
     size: tuple[int, ...],
     geometry: Geometry,
     shape: tuple[int, int, int],
     matrix: NDArray[np.float64],
-) -> NDArray[np.bool_]:
-    """(D, H, W), which voxels of a grid lie within another."""
+) -> bool:
+    """Whether any voxel of a grid lies within another; slice by slice, as a scan of places takes much memory."""
     index = np.linalg.solve(source.affine, matrix @ geometry.affine)
-    covered = np.ones(shape, dtype=bool)
-    steps = [np.arange(count, dtype=np.float32) for count in shape]
-    for row, length in zip(index[:3], reversed(size), strict=True):
-        at = (row[2] * steps[0] + row[3])[:, None, None] + (row[1] * steps[1])[:, None] + row[0] * steps[2]
-        covered &= (at >= -0.5) & (at <= length - 0.5)
-    return covered
+    rows, columns = (np.arange(count, dtype=np.float32) for count in shape[1:])
+    for level in range(shape[0]):
+        covered = np.ones(shape[1:], dtype=bool)
+        for row, length in zip(index[:3], reversed(size), strict=True):
+            at = (row[1] * rows + row[2] * level + row[3])[:, None] + row[0] * columns
+            covered &= (at >= -0.5) & (at <= length - 0.5)
+        if covered.any():
+            return True
+    return False
+
+
+def _seen(study: Study, other: Study, matrix: NDArray[np.float64]) -> Seen:
+    """What of a study's lesions its own scan and the other one show; ``matrix`` takes mm of the one to mm of the other."""
+    labels = study.lesions.labels
+    index = np.linalg.solve(other.geometry.affine, matrix @ study.geometry.affine)
+    size = np.array(other.lesions.labels.shape[::-1])
+    outside, voxels = np.zeros((2, len(study.lesions.items) + 1))
+    for level, plane in enumerate(labels):
+        rows, columns = np.nonzero(plane)
+        at = np.stack([columns, rows, np.full_like(rows, level)], axis=1) @ index[:3, :3].T + index[:3, 3]
+        beyond = ((at < -0.5) | (at > size - 0.5)).any(axis=1)
+        voxels += np.bincount(plane[rows, columns], minlength=len(voxels))
+        outside += np.bincount(plane[rows[beyond], columns[beyond]], minlength=len(voxels))
+    unseen = np.flatnonzero((outside >= UNSEEN * voxels) & (voxels > 0))
+    return Seen(frozenset(np.unique(labels[[0, -1]]).tolist()) - {0}, frozenset(unseen.tolist()))
+
+
+def _cut(study: Study) -> bool:
+    """Whether the scan ends within the lungs."""
+    return study.lungs is not None and bool(study.lungs.both[[0, -1]].any())
 
 
 def _density(study: Study) -> NDArray[np.float64] | None:
@@ -190,8 +216,14 @@ def _of_lung(old: LungMeasures, new: LungMeasures) -> list[Delta]:
     return rows
 
 
-def _warnings(now: Study, then: Study) -> tuple[str, ...]:
+def _warnings(now: Study, then: Study, changes: tuple[Change, ...]) -> tuple[str, ...]:
     found: list[str] = []
+    unseen = sum(bool(change.reason) for change in changes)
+    if unseen:
+        found.append(
+            f"{unseen} of the changes cannot be told: {'a scan ends' if unseen == 1 else 'the scans end'} within a lesion, or"
+            " a tenth of it or more lies outside the other scan."
+        )
     if now.lesions_by != then.lesions_by:
         found.append(
             f"The lesions were marked differently: now by {now.lesions_by}, in the prior by {then.lesions_by}."
@@ -202,6 +234,11 @@ def _warnings(now: Study, then: Study) -> tuple[str, ...]:
             found.append(
                 f"The lungs hold {abs(change):.0%} {'more' if change > 0 else 'less'} than in the prior: densities and shares"
                 " change with the depth of breath, too."
+            )
+        if (cut := _cut(now)) != _cut(then):
+            found.append(
+                f"{'This' if cut else 'The prior'} scan ends within the lungs and the other does not: volumes and shares of"
+                " the lungs are not of the same part."
             )
     elif (now.both is None) != (then.both is None):
         found.append("The lungs of one of the two are not known, so shares of the lungs are not compared.")

@@ -9,19 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.folder_runs.output import write_whole
+from dashboard.folder_runs.output import write_files
+from dashboard.nifti import nifti_bytes
 from dashboard.quantify.followup import Delta, FollowUp
 from dashboard.quantify.matching import LIMIT, OUTLINE, SHARED, WITHIN_MM, Change
 from dashboard.quantify.measures import EDGES_HU
-from dashboard.quantify.report import csv_bytes, nifti_bytes, short
+from dashboard.quantify.report import (
+    CHANGES_FILE,
+    FOLLOW_UP_FILE,
+    FOLLOW_UP_FILES,
+    PRIOR_LESIONS,
+    PRIOR_SCAN,
+    csv_bytes,
+    short,
+)
 from dashboard.quantify.study import Study
 from dashboard.registration import LEAST_CORRELATION, LEAST_INFORMATION, LEAST_OVERLAP, Registration
 
-FOLDER = "prior"
-JSON_FILE, CHANGES_FILE = "followup.json", "changes.csv"
-PRIOR_SCAN, PRIOR_LESIONS = "prior_on_current.nii.gz", "prior_lesions_on_current.nii.gz"
 _COLUMNS = (
-    "verdict", "relation", "prior", "current", "side", "prior_ml", "current_ml", "change_ml", "change_percent",
+    "verdict", "reason", "relation", "prior", "current", "side", "prior_ml", "current_ml", "change_ml", "change_percent",
     "limit_percent", "prior_hu", "current_hu", "apart_mm", "overlap", "x_mm", "y_mm", "z_mm",
 )  # fmt: skip
 
@@ -36,22 +42,17 @@ def write_follow_up(found: FollowUp, study: Study, out: Path, like: Path | None 
     Raises:
         OSError: the folder cannot be written.
     """
-    files = follow_up_files(found, study, like)
-    for stale in {CHANGES_FILE, PRIOR_SCAN, PRIOR_LESIONS} - set(files):
-        (out / stale).unlink(missing_ok=True)
-    for name, content in files.items():
-        write_whole(out / name, content)
-    return tuple(files)
+    return write_files(out, follow_up_files(found, study, like), FOLLOW_UP_FILES)
 
 
 def follow_up_files(found: FollowUp, study: Study, like: Path | None = None) -> dict[str, bytes]:
     """The files of :func:`write_follow_up` by name; of a refused comparison, the reason alone."""
-    files = {JSON_FILE: (json.dumps(as_json(found), indent=2) + "\n").encode()}
+    files = {FOLLOW_UP_FILE: (json.dumps(as_json(found), indent=2) + "\n").encode()}
     if found.reason:
         return files
     files[CHANGES_FILE] = csv_bytes(_COLUMNS, [_row(change) for change in found.changes])
     if found.prior_scan is not None:
-        hu = np.rint(np.clip(found.prior_scan.values[0], -32768, 32767))
+        hu = np.rint(np.clip(found.prior_scan.values[0], -32768, 32767)).astype(np.int16)
         files[PRIOR_SCAN] = nifti_bytes(hu, study.geometry, like)
     if found.prior_labels is not None:
         name = PRIOR_LESIONS if found.prior_scan is not None else PRIOR_SCAN
@@ -127,6 +128,7 @@ def _delta(delta: Delta) -> dict[str, Any]:
 def _change(change: Change) -> dict[str, Any]:
     return {
         "verdict": change.verdict,
+        "reason": change.reason,
         "relation": change.relation,
         "prior": list(change.prior),
         "current": list(change.current),

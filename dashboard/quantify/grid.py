@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
-from models.types import Geometry, Image
+from models.types import Case, Geometry, Image
 
 BoolArray = NDArray[np.bool_]
 ML_PER_MM3 = 1e-3
@@ -37,13 +37,24 @@ def geometry_of(image: Image, what: str = "The scan") -> Geometry:
             f"{what} states neither its place nor its voxel spacing (1 x 1 x 1 mm stands for unknown), so nothing can be"
             " measured in mm or ml; export it anew."
         )
-    low, high = image.geometry.uneven_mm or (1.0, 1.0)
+    check_even(image.geometry, what)
+    return image.geometry
+
+
+def check_even(geometry: Geometry, what: str) -> None:
+    """Raises DataError where slices lie at unequal distances, so that nothing between the first and last has its place."""
+    low, high = geometry.uneven_mm or (1.0, 1.0)
     if high > UNEVEN * low:
         raise DataError(
-            f"{what} has slices at unequal distances ({low:g} to {high:g} mm apart; some may be missing), so volumes in ml would"
-            " be wrong; give the complete series."
+            f"{what} has slices at unequal distances ({low:g} to {high:g} mm apart; some may be missing), so places in mm and"
+            " volumes in ml would be wrong; give the complete series."
         )
-    return image.geometry
+
+
+def check_single(case: Case, what: str) -> None:
+    """Raises DataError for a file of several volumes, of which the reader gives the first alone."""
+    if any(note.startswith("Volume 1 of") for note in case.provenance.notes):
+        raise DataError(f"{what} holds several volumes (it is 4-D); save the one to measure as a 3-D file.")
 
 
 def ct_values(image: Image, what: str = "The scan") -> NDArray[np.float32]:
@@ -146,7 +157,7 @@ class Turn:
             affine[:3, 2 - new] = -step if flip else step
             if flip:
                 affine[:3, 3] += step * (shape[old] - 1)
-        return Geometry(affine, geometry.frame)
+        return replace(geometry, affine=affine)
 
 
 def upright(image: Image, what: str = "The scan") -> Image:
@@ -177,4 +188,4 @@ def shrunk_geometry(geometry: Geometry, factors: tuple[int, ...]) -> Geometry:
     affine = geometry.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
     affine[:3, :3] *= scale
-    return Geometry(affine, geometry.frame)
+    return replace(geometry, affine=affine)

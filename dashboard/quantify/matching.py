@@ -6,12 +6,13 @@ the prior that meet one now have merged, one that meets several now has split.
 
 A lesion has grown or shrunk where its volume changed by more than 25 %, which two scans of one day may differ by (the limit
 of the NELSON trial, van Klaveren et al., N Engl J Med 2009, 361:2221-2229, there of nodules), and by more than an outline
-drawn a quarter of a voxel too wide or too narrow.
+drawn a quarter of a voxel too wide or too narrow. Where a scan ends within a lesion, or does not show a tenth of it,
+volumes are not compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,11 +37,24 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Seen:
+    """How much of the lesions of a scan is to be seen, by number.
+
+    Attributes:
+        cut: those that reach the first or the last slice of their own scan, and may go on beyond.
+        outside: those of which a tenth or more lies outside the other scan.
+    """
+
+    cut: Collection[int] = frozenset()
+    outside: Collection[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Change:
     """What became of a lesion, or of several that merged or split.
 
     Attributes:
-        verdict: "not comparable" where the place lies outside the other scan.
+        verdict: "not comparable" where a scan does not show all of it.
         relation: empty where the lesion is in one scan only.
         prior, current: numbers of the lesions in either scan.
         prior_ml, current_ml: volume of those together, each as measured in its own scan; 0 where there is none.
@@ -49,6 +63,7 @@ class Change:
         apart_mm: between the centres, after registration; None where the lesion is in one scan only.
         overlap: volume in both, twice, of the sum of both volumes (Dice), on the current grid; likewise.
         centre_mm: place in the current scan, patient coordinates (LPS).
+        reason: why it is not comparable, in a few words; else empty.
     """
 
     verdict: Verdict
@@ -64,6 +79,7 @@ class Change:
     apart_mm: float | None
     overlap: float | None
     centre_mm: tuple[float, float, float]
+    reason: str = ""
 
     @property
     def change_ml(self) -> float:
@@ -83,7 +99,8 @@ def match(
     geometry: Geometry,
     matrix: NDArray[np.float64],
     prior_voxel_mm: float,
-    prior_covers: NDArray[np.bool_],
+    prior_seen: Seen,
+    current_seen: Seen,
 ) -> tuple[Change, ...]:
     """Changes, the largest in ml first.
 
@@ -91,10 +108,10 @@ def match(
         prior_labels, current_labels: (D, H, W) on the current grid ``geometry``; numbers of lesions.
         matrix: (4, 4), mm of the current scan to mm of the prior.
         prior_voxel_mm: edge of a cube as large as a voxel of the prior scan.
-        prior_covers: (D, H, W), what the prior scan shows.
+        prior_seen, current_seen: what of the lesions the scans show.
     """
     joint = _joint(prior_labels, current_labels, len(prior), len(current))
-    sizes = (np.bincount(prior_labels.ravel(), minlength=len(prior) + 1)[1:], joint[:, 1:].sum(axis=0))
+    sizes = joint[1:].sum(axis=1), joint[:, 1:].sum(axis=0)
     back = np.linalg.inv(matrix)
     places = [_moved(back, lesion.centroid_mm) for lesion in prior]
     links = _links(joint[1:, 1:], sizes, prior, places, current)
@@ -109,13 +126,10 @@ def match(
         shared = joint[np.ix_([one + 1 for one in olds], [one + 1 for one in news])].sum()
         voxels = sizes[0][olds].sum() + sizes[1][news].sum()
         paired = bool(before and after)
-        if paired:
-            verdict = _grown(old_ml, new_ml, limit)
-        elif after:
-            seen = prior_covers[np.isin(current_labels, [one.number for one in after])].mean() > 0.5
-            verdict = "new" if seen else "not comparable"
-        else:
-            verdict = "resolved" if _inside(geometry, current_labels.shape, was) else "not comparable"
+        reason = _unseen([one.number for one in before], [one.number for one in after], prior_seen, current_seen)
+        verdict: Verdict = "not comparable"
+        if not reason:
+            verdict = _grown(old_ml, new_ml, limit) if paired else "new" if after else "resolved"
         changes.append(
             Change(
                 verdict,
@@ -131,9 +145,23 @@ def match(
                 float(np.linalg.norm(at - was)) if paired else None,
                 float(2 * shared / voxels) if paired and voxels else None,
                 (float(at[0]), float(at[1]), float(at[2])),
+                reason,
             )
         )
     return tuple(sorted(changes, key=lambda change: -abs(change.change_ml)))
+
+
+def _unseen(olds: Sequence[int], news: Sequence[int], prior: Seen, current: Seen) -> str:
+    """Why these lesions, of either scan, cannot be compared; what is in one scan only is new or gone, cut or not."""
+    if any(number in prior.outside for number in olds):
+        return "partly or wholly outside this scan"
+    if any(number in current.outside for number in news):
+        return "partly or wholly outside the earlier scan"
+    if olds and news and any(number in prior.cut for number in olds):
+        return "the earlier scan ends within it"
+    if olds and news and any(number in current.cut for number in news):
+        return "this scan ends within it"
+    return ""
 
 
 def _joint(one: NDArray[np.integer], other: NDArray[np.integer], ones: int, others: int) -> NDArray[np.int64]:
@@ -217,8 +245,3 @@ def _mean_hu(lesions: Sequence[Lesion]) -> float | None:
     if not known:
         return None
     return float(np.average([hu for hu, _ in known], weights=[voxels for _, voxels in known]))
-
-
-def _inside(geometry: Geometry, shape: tuple[int, ...], point: Vector) -> bool:
-    index = np.linalg.solve(geometry.affine[:3, :3], point - geometry.affine[:3, 3])
-    return bool((index >= -0.5).all() and (index <= np.array(shape[::-1]) - 0.5).all())

@@ -72,6 +72,8 @@ def measure_nodule(mask: BoolArray, geometry: Geometry, hu: NDArray[np.float32] 
         )
     if any(mask.take(end, axis).any() for axis in (1, 2) for end in (0, -1)):
         notes.append("The outline reaches the edge of the picture; the nodule may be larger.")
+    if mask[[0, -1]].any():
+        notes.append("The outline reaches the first or the last slice of the scan; the nodule may be larger.")
     axial = turn.axes[0] == 0
     return Nodule(
         float(mask.sum()) * voxel_ml(geometry),
@@ -114,7 +116,8 @@ def outline_nodule(image: Image, seed: tuple[int, int, int]) -> BoolArray:
     cut = _threshold(part, at, spacing)
     dense, _ = ndimage.label(part >= cut)
     found = dense == dense[tuple(at)]
-    found = _detached(found, at, spacing)
+    goes_on = (bool(start[0] > 0), bool(end[0] < hu.shape[0]))
+    found = _detached(found, at, spacing, goes_on)
     mask = np.zeros(hu.shape, dtype=bool)
     mask[box] = np.stack([ndimage.binary_fill_holes(plane) for plane in found])
     if axial_diameter(mask, geometry) < LEAST_MM:
@@ -152,8 +155,14 @@ def _threshold(hu: NDArray[np.float32], at: NDArray[np.int64], spacing: NDArray[
     return level + EDGE * (min(nodule, SOFT_HU) - level)
 
 
-def _detached(mask: BoolArray, at: NDArray[np.int64], spacing: NDArray[np.float64]) -> BoolArray:
-    """The part about a point that balls of the smallest sufficient size cut off from everything that runs on."""
+def _detached(
+    mask: BoolArray, at: NDArray[np.int64], spacing: NDArray[np.float64], goes_on: tuple[bool, bool]
+) -> BoolArray:
+    """The part about a point that balls of the smallest sufficient size cut off from everything that runs on.
+
+    Args:
+        goes_on: whether the scan has slices before and after the neighbourhood.
+    """
     padded = np.pad(mask, 1, mode="edge")  # what goes beyond the neighbourhood is as thick there
     depth = ndimage.distance_transform_edt(padded, spacing)[1:-1, 1:-1, 1:-1]
     away = _distance(mask.shape, at, spacing)
@@ -166,13 +175,15 @@ def _detached(mask: BoolArray, at: NDArray[np.int64], spacing: NDArray[np.float6
             break
         kept = parts == number
         grown = mask & (ndimage.distance_transform_edt(~kept, spacing) <= radius) if radius else kept
-        if not _runs_on(grown):
+        if not _runs_on(grown, goes_on):
             return np.asarray(grown)
     raise DataError(
         "The nodule at this point cannot be told from the chest wall or vessels beside it; outline it by hand and give the mask."
     )
 
 
-def _runs_on(mask: BoolArray) -> bool:
-    """Whether a mask reaches the border of the neighbourhood within its slices."""
-    return any(bool(mask.take(end, axis).any()) for axis in (1, 2) for end in (0, -1))
+def _runs_on(mask: BoolArray, goes_on: tuple[bool, bool]) -> bool:
+    """Whether a mask reaches the border of the neighbourhood: within its slices, or at an end where the scan goes on."""
+    if any(bool(mask.take(end, axis).any()) for axis in (1, 2) for end in (0, -1)):
+        return True
+    return bool((goes_on[0] and mask[0].any()) or (goes_on[1] and mask[-1].any()))

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from dashboard.folder_runs.output import write_whole
-from dashboard.quantify.grid import check_fits, ct_values, geometry_of, mask_of
+from dashboard.folder_runs.output import write_files
+from dashboard.nifti import nifti_bytes
+from dashboard.quantify.grid import check_fits, check_single, ct_values, geometry_of, mask_of
 from dashboard.quantify.nodule import SOLID_HU, Nodule, measure_nodule, outline_nodule
 from models.errors import DataError
 from models.io import read_case
 from models.io.limits import LOCAL_LIMITS
-from models.types import Modality
+from models.types import Geometry, Modality
 
 JSON_FILE, MASK_FILE = "nodule.json", "nodule.nii.gz"
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +34,23 @@ def nodule_path(scan: Path, mask: Path | None, at: str, out: Path) -> Measured:
 
     Args:
         mask: of the nodule; None to outline it at a point.
-        at: "COLUMN,ROW,SLICE" from 0; "" for the middle of the scan.
+        at: "COLUMN,ROW,SLICE" from 0, of the scan as its reader turns it; "X,Y,Zmm" in patient coordinates (LPS); "" for
+            the middle of the scan.
 
     Raises:
         DataError, OSError: a file or the folder is unusable, or no nodule can be told from what is around the point.
     """
     case = read_case(scan, limits=LOCAL_LIMITS)
+    check_single(case, "The scan")
     hu, geometry = ct_values(case.image), geometry_of(case.image)
     if mask is not None:
-        marked = read_case(mask, modality=Modality.OTHER, limits=LOCAL_LIMITS).image
+        given = read_case(mask, modality=Modality.OTHER, limits=LOCAL_LIMITS)
+        check_single(given, "The nodule mask")
+        marked = given.image
         check_fits(marked, case.image, "The nodule mask")
         inside, by, point = mask_of(marked, "The nodule mask") > 0, "supplied mask", None
     else:
-        point = _point(at, hu.shape)
+        point = _point(at, hu.shape, geometry)
         inside, by = outline_nodule(case.image, point), "semi-automatic, from a point"
     found = measure_nodule(inside, geometry, hu)
     facts = facts_of(found, by) | {
@@ -56,11 +59,8 @@ def nodule_path(scan: Path, mask: Path | None, at: str, out: Path) -> Measured:
         "sha256": {"scan": case.provenance.sha256},
         "warnings": [*case.provenance.notes, *found.notes],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    file = nib.Nifti1Image(np.ascontiguousarray(inside.T.astype(np.uint8)), _LPS_TO_RAS @ geometry.affine)
-    file.header.set_xyzt_units("mm")
-    file.to_filename(out / MASK_FILE)
-    write_whole(out / JSON_FILE, (json.dumps(facts, indent=2) + "\n").encode())
+    told = (json.dumps(facts, indent=2) + "\n").encode()
+    write_files(out, {MASK_FILE: nifti_bytes(inside, geometry, scan), JSON_FILE: told})
     return Measured(found, facts)
 
 
@@ -79,11 +79,21 @@ def facts_of(nodule: Nodule, by: str) -> dict[str, Any]:
     }
 
 
-def _point(text: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _point(text: str, shape: tuple[int, ...], geometry: Geometry) -> tuple[int, int, int]:
+    """(column, row, slice)."""
     if not text:
         return shape[2] // 2, shape[1] // 2, shape[0] // 2
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        raise DataError(f"A point is written COLUMN,ROW,SLICE in whole numbers from 0, got {text!r}.")
-    column, row, level = (int(part) for part in parts)
-    return column, row, level
+    in_mm = text.endswith("mm")
+    try:
+        numbers = [(float if in_mm else int)(part) for part in text.removesuffix("mm").split(",")]
+        first, second, third = numbers
+    except ValueError:
+        raise DataError(
+            f"A point is written COLUMN,ROW,SLICE in whole numbers from 0, or X,Y,Zmm in millimetres, got {text!r}."
+        ) from None
+    if not in_mm:
+        return int(first), int(second), int(third)
+    if geometry.frame != "patient" or not np.isfinite(numbers).all():
+        raise DataError("The scan does not say where it lies, so a point is written COLUMN,ROW,SLICE from 0.")
+    index = np.rint(np.linalg.solve(geometry.affine, np.array([first, second, third, 1.0]))[:3])
+    return int(index[0]), int(index[1]), int(index[2])

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.orientations import io_orientation, ornt_transform
-from numpy.typing import NDArray
 
-from dashboard.folder_runs.output import write_whole
+from dashboard.folder_runs.output import write_files
+from dashboard.nifti import nifti_bytes
 from dashboard.quantify.grid import voxel_ml
 from dashboard.quantify.lesions import Lesion
 from dashboard.quantify.lungs import LEFT, RIGHT
 from dashboard.quantify.measures import AERATION_SOURCE, EDGES_HU, SEVERITY_SOURCE, LungMeasures
 from dashboard.quantify.study import Study
-from models.types import Geometry
 
 JSON_FILE, LESIONS_FILE, LUNGS_FILE, HISTOGRAM_FILE = "quantities.json", "lesions.csv", "lungs.csv", "histogram.csv"
 LESION_MASK, LUNG_MASK = "lesions.nii.gz", "lungs.nii.gz"
-COMPRESSION = 6  # 9 takes eight times as long and makes masks a quarter smaller
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FOLLOW_UP_FILE, CHANGES_FILE, PRIOR_FOLDER = "followup.json", "changes.csv", "prior"
+PRIOR_SCAN, PRIOR_LESIONS = "prior_on_current.nii.gz", "prior_lesions_on_current.nii.gz"
+_STUDY_FILES = (JSON_FILE, LESIONS_FILE, LUNGS_FILE, HISTOGRAM_FILE, LESION_MASK, LUNG_MASK)
+FOLLOW_UP_FILES = (FOLLOW_UP_FILE, CHANGES_FILE, PRIOR_SCAN, PRIOR_LESIONS)
+ALL_FILES = (*_STUDY_FILES, *FOLLOW_UP_FILES, *(f"{PRIOR_FOLDER}/{name}" for name in _STUDY_FILES))
 _LESION_COLUMNS = ("number", "side", "volume_ml", "voxels", "mean_hu", "diameter_mm", "x_mm", "y_mm", "z_mm")
 
 
 def write_report(study: Study, out: Path, like: Path | None = None, **about: Any) -> tuple[str, ...]:
-    """Write every file of a study; their names.
+    """Write every file of a study; their names. Those of an earlier one there, with its follow-up, are removed.
 
     Args:
         like: NIfTI file whose order of axes the masks take; if not given, that of the study.
@@ -40,13 +39,7 @@ def write_report(study: Study, out: Path, like: Path | None = None, **about: Any
     Raises:
         OSError: the folder cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    files = report_files(study, like, **about)
-    for stale in {LUNGS_FILE, LUNG_MASK, HISTOGRAM_FILE} - set(files):
-        (out / stale).unlink(missing_ok=True)
-    for name, content in files.items():
-        write_whole(out / name, content)
-    return tuple(files)
+    return write_files(out, report_files(study, like, **about), ALL_FILES)
 
 
 def report_files(study: Study, like: Path | None = None, **about: Any) -> dict[str, bytes]:
@@ -152,27 +145,6 @@ def _histogram_rows(measures: Sequence[LungMeasures]) -> list[dict[str, Any]]:
         {"low_hu": low, "high_hu": high, "right_ml": short(one), "left_ml": short(other)}
         for low, high, one, other in zip(EDGES_HU[:-1], EDGES_HU[1:], right, left, strict=True)
     ]
-
-
-def nifti_bytes(values: NDArray[np.number], geometry: Geometry, like: Path | None) -> bytes:
-    """(D, H, W) whole numbers as gzipped NIfTI in mm, LPS turned to RAS, the same bytes each time.
-
-    Args:
-        values: labels from 0 to 65,535, or HU.
-        like: NIfTI file whose order of axes is taken; None for that of the values.
-    """
-    low, high = values.min(initial=0), values.max(initial=0)
-    kind = np.int16 if low < 0 else np.uint8 if high < 256 else np.uint16
-    affine = _LPS_TO_RAS @ geometry.affine
-    image = nib.Nifti1Image(np.ascontiguousarray(values.T.astype(kind)), affine)
-    if like is not None:
-        wanted = nib.load(like)
-        order = ornt_transform(io_orientation(affine), io_orientation(wanted.affine))
-        image = image.as_reoriented(order)
-        if wanted.header.get_xyzt_units()[0] in ("mm", "unknown"):  # to the last bit, where nothing was converted
-            image = nib.Nifti1Image(np.asanyarray(image.dataobj), wanted.affine)
-    image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), COMPRESSION, mtime=0)
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
-
 from dashboard.cases import middle_slice
+from dashboard.folder_runs.output import write_files
 from dashboard.folder_runs.runs import open_model
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.store import ResultStore
@@ -32,11 +31,12 @@ ShowProgress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """A result, what was asked for, and the files written."""
+    """A result, what was asked for, the files written, and what the reader of the scan noted."""
 
     request: VolumeRequest
     result: VolumeResult
     files: tuple[Path, ...]
+    notes: tuple[str, ...]
 
 
 def explain_volume(
@@ -83,7 +83,7 @@ def explain_volume(
         files = _written(out, scan, request, result, card, case)
     finally:
         desk.close()
-    return Explained(request, result, files)
+    return Explained(request, result, files, case.provenance.notes)
 
 
 def _worked_out(
@@ -124,8 +124,5 @@ def _written(
 ) -> tuple[Path, ...]:
     contents = {TABLE_FILE: slices_csv(request, result), FACTS_FILE: facts_bytes(request, result, card, case)}
     if result.map is not None and request.image.geometry is not None:
-        like = nib.load(scan).affine if scan.name.endswith((".nii", ".nii.gz")) else None
-        contents[MAP_FILE] = map_nifti(result.map, request.image, like)
-    for name, content in contents.items():
-        (out / name).write_bytes(content)
-    return tuple(out / name for name in contents)
+        contents[MAP_FILE] = map_nifti(result.map, request.image, scan)
+    return tuple(out / name for name in write_files(out, contents, (MAP_FILE, TABLE_FILE, FACTS_FILE)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from dashboard.jobs.desk import Desk
 from dashboard.serving.types import ExplainRequest, Explanation, image_digest
-from dashboard.volumes.scan import Show
+from dashboard.volumes.scan import Show, check_size
 from dashboard.volumes.scores import card_of, no_scores, score_slices
 from dashboard.volumes.types import SliceScores, VolumeMap, VolumeRequest, VolumeResult, mass_by_slice, strength
 from explainers.passes import Boxes
@@ -21,7 +21,7 @@ from explainers.types import Attribution
 from explainers.volume import VOLUME_OCCLUSION, Channels, VolumeGrid, occlude
 from models.context import RunContext
 from models.errors import ExplainError
-from models.preprocess import InputSpec, neighbours
+from models.preprocess import InputSpec, neighbour_shares
 from models.types import FloatArray, Image
 
 TOGETHER = 64  # passes in one piece of work
@@ -67,12 +67,7 @@ def over_neighbours(explanation: Explanation, plane: Image, spec: InputSpec) -> 
     map, is repeated on each slice.
     """
     attribution = explanation.attribution
-    below, above, share = neighbours(plane, spec)
-    weights = np.zeros((int(above.max()) + 1, spec.slices))
-    np.add.at(weights, (below, np.arange(spec.slices)), 1 - share)
-    np.add.at(weights, (above, np.arange(spec.slices)), share)
-    seen = np.flatnonzero(weights.any(axis=1))
-    first, weights = int(seen[0]), weights[seen[0] : seen[-1] + 1]
+    first, weights = neighbour_shares(plane, spec)
     if attribution.values.shape[0] == spec.slices:
         values = np.tensordot(weights, attribution.values.astype(np.float64), axes=1).astype(np.float32)
         said = "each of its own"
@@ -108,12 +103,14 @@ def hide_blocks(
     """3-D occlusion (:mod:`explainers.volume`); the complete map is kept in the store of results.
 
     Raises:
-        ExplainError, DataError: the volume has no spacing, or the passes allowed are too few.
+        ExplainError, DataError: the volume has no spacing, the passes allowed are too few, or the map is too large.
         SightlineError, Cancelled: as :func:`dashboard.volumes.scan.explain_slices`.
     """
     card, image = card_of(desk, request.model_id), request.image
     params = VOLUME_OCCLUSION.resolve(request.params)
     grid = VolumeGrid.of(image, card.input.spec, request.slices, request.at)
+    if not grid.by_channel:
+        check_size(request.slices, card)
     planes = [request.at] if grid.by_channel else list(request.slices)
     passes = int(params["passes"])
     ctx.total = image.depth + passes
@@ -139,7 +136,12 @@ def hide_blocks(
         done = int(attribution.facts["passes"])
         return VolumeResult(known, found, _mass(found, image), done, done if complete else passes, complete)
 
-    key = _key(desk, request, image.slice(planes[0]), [provenance["slices sha256"], params, grid.to_image.tolist()])
+    key = _key(
+        desk,
+        request,
+        image.slice(planes[0]),
+        [provenance["slices sha256"], params, grid.to_image.tolist(), grid.channels],
+    )
     stored = desk.find(key)
     if stored is not None:
         return result(stored.attribution, True)
@@ -184,9 +186,9 @@ def _key(desk: Desk, request: VolumeRequest, plane: Image, facts: list[Any]) -> 
 def _as_map(attribution: Attribution, grid: VolumeGrid, provenance: Mapping[str, str]) -> VolumeMap:
     return VolumeMap(
         attribution.title,
-        attribution.values[0],
+        grid.laid(attribution.values[0]),
         grid.to_image,
-        np.ones(grid.shape[0], dtype=bool),
+        np.ones(grid.shape[0], dtype=bool) if grid.onto is None else np.asarray(grid.onto.any(axis=1)),
         attribution.signed,
         attribution.unit,
         attribution.facts,

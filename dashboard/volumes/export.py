@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
+from dashboard.nifti import nifti_bytes
 from dashboard.volumes.types import VolumeMap, VolumeRequest, VolumeResult
 from models.card import ModelCard
 from models.errors import DataError
 from models.project import grid_to_volume
-from models.types import Case, FloatArray, Geometry, Image
+from models.types import Case, FloatArray, Image
 
 MASS = "attribution_share"
 MAP_FILE, TABLE_FILE, FACTS_FILE = "map.nii.gz", "slices.csv", "volume.json"
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_STEPS = 32767  # of a 16-bit value on either side of 0
 
 
 def on_scan(found: VolumeMap, image: Image) -> FloatArray:
@@ -31,47 +28,18 @@ def on_scan(found: VolumeMap, image: Image) -> FloatArray:
     return grid_to_volume(found.values, found.grid_to_image, (image.depth, *image.plane_shape), found.known)
 
 
-def map_nifti(found: VolumeMap, image: Image, like: NDArray[np.float64] | None = None) -> bytes:
-    """The map on the scan's grid as gzipped NIfTI with its geometry (LPS turned to RAS), the same bytes each time.
-
-    Values are 16-bit whole numbers times a scale: exact to 1/65534 of the largest, with 0 kept.
+def map_nifti(found: VolumeMap, image: Image, like: Path | None = None) -> bytes:
+    """The map on the scan's grid as gzipped NIfTI of 16-bit values; see :func:`dashboard.nifti.nifti_bytes`.
 
     Args:
-        like: (4, 4) float64 affine (RAS) of the NIfTI file that the scan was read from, whose order of axes the map is then
-            given, so that both have the same shape and affine.
+        like: file that the scan was read from; both then have the same shape and affine.
 
     Raises:
         DataError: the scan has no geometry.
     """
     if image.geometry is None:
         raise DataError("The map cannot be laid on this volume, which gives no spacing in mm; use DICOM or NIfTI.")
-    return volume_nifti(on_scan(found, image), image.geometry, like)
-
-
-def volume_nifti(values: FloatArray, geometry: Geometry, like: NDArray[np.float64] | None = None) -> bytes:
-    """A (D, H, W) float32 volume as gzipped NIfTI of 16-bit values; see :func:`map_nifti`."""
-    scale = float(np.abs(values).max()) / _STEPS or 1.0
-    stored = np.round(values / np.float32(scale)).astype("<i2").transpose(2, 1, 0)
-    affine = _LPS_TO_RAS @ geometry.affine
-    if like is not None:
-        stored, affine = _turned(stored, affine, like)
-    header = nib.Nifti1Image(stored, affine).header
-    header.set_slope_inter(scale, 0.0)
-    header.set_xyzt_units("mm")
-    header["magic"], header["vox_offset"] = b"n+1", 352
-    content = bytes(header.binaryblock) + b"\0" * 4 + stored.tobytes(order="F")
-    return gzip.compress(content, compresslevel=4, mtime=0)
-
-
-def _turned(
-    stored: NDArray[np.int16], affine: NDArray[np.float64], like: NDArray[np.float64]
-) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """The volume with its axes in the order and direction of another affine, where swaps and flips suffice for that."""
-    transform = ornt_transform(io_orientation(affine), io_orientation(like))
-    turned = affine @ inv_ornt_aff(transform, stored.shape)
-    if not np.allclose(turned, like, rtol=1e-4, atol=1e-2):
-        return stored, affine
-    return apply_orientation(stored, transform), like
+    return nifti_bytes(on_scan(found, image), image.geometry, like, scaled=True)
 
 
 def positions_mm(image: Image) -> NDArray[np.float64]:
@@ -121,6 +89,7 @@ def facts(request: VolumeRequest, result: VolumeResult, card: ModelCard, case: C
         "model_version": card.version,
         "weights_sha256": card.weights.sha256,
         "file_sha256": case.provenance.sha256,
+        "notes": list(case.provenance.notes),
         "target": {
             "class": target.name,
             "index": index,

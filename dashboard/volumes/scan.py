@@ -33,8 +33,22 @@ class Focus:
 
 def steps_needed(image: Image, card: ModelCard, slices: int | None = None) -> int:
     """Every how many slices a map must be made so that it fits in memory; 1 where all do."""
-    most = max(1, MOST_VALUES // (card.input.height * card.input.width))
-    return -(-(slices or image.depth) // most)
+    return -(-(slices or image.depth) // _most_slices(card))
+
+
+def check_size(slices: range, card: ModelCard) -> None:
+    """Raises DataError where a map of so many slices does not fit in memory, with how many do."""
+    most = _most_slices(card)
+    if len(slices) > most:
+        step = -(-len(slices) // most) * slices.step
+        raise DataError(
+            f"A map of {len(slices)} slices takes too much memory; {most} fit: choose a part of the volume, or one slice in"
+            f" {step}."
+        )
+
+
+def _most_slices(card: ModelCard) -> int:
+    return max(1, MOST_VALUES // (card.input.height * card.input.width))
 
 
 def explain_slices(
@@ -57,12 +71,7 @@ def explain_slices(
         Cancelled: the user stopped the work.
     """
     image, card, focus = request.image, card_of(desk, request.model_id), focus or Focus(request.at)
-    step = steps_needed(image, card, len(request.slices))
-    if step > 1:
-        raise DataError(
-            f"A map of {len(request.slices)} slices takes too much memory; choose a part of the volume, or one slice in "
-            f"{step * request.slices.step}."
-        )
+    check_size(request.slices, card)
     cost = _cost(request, card)
     ctx.total = image.depth + cost * len(request.slices)
     made = _Map(request)

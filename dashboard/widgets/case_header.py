@@ -60,6 +60,14 @@ def _why_none(case: Case, reading: ModelCard | None, cards: dict[str, ModelCard]
     return f"No installed model reads {case.image.modality.label} images, so only the image is shown. Installed models read: {readers}."
 
 
+def reader_notes(case: Case) -> None:
+    """What the reader of the file noted: gaps, unequal spacing, a tilted gantry, further volumes; those of a phantom only say
+    how it was drawn."""
+    notes = case.provenance.notes
+    if notes and case.provenance.reader != "phantom":
+        st.caption(f":orange[:material/warning: {' '.join(notes)}]")
+
+
 def target_of(view: CaseView, case: Case, card: ModelCard, prediction: Prediction) -> Target:
     """The finding to explain: the reader's, else the one planted in a phantom, else the leading one."""
     if view.finding is None or view.finding >= len(card.classes):

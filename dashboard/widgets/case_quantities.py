@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -40,7 +41,8 @@ class Shown:
     message: str = ""
 
 
-_known: WeakKeyDictionary[Image, dict[tuple[object, ...], Shown]] = WeakKeyDictionary()
+KEPT = 4  # outlines of an image: each point has one, of a volume's size
+_known: WeakKeyDictionary[Image, OrderedDict[tuple[object, ...], Shown]] = WeakKeyDictionary()
 
 
 def quantities_region(case: Case, card: ModelCard | None, index: int, desk: Desk) -> tuple[Region, ...]:
@@ -135,13 +137,16 @@ def _measured(case: Case, card: ModelCard | None, index: int, desk: Desk) -> Sho
         return Shown()
     by = _chosen(case, kind, desk)
     wanted = (by, _seed(case, index) if by == BY_POINT else ())
-    known = _known.setdefault(case.image, {})
+    known = _known.setdefault(case.image, OrderedDict())
     if wanted not in known:
         try:
             with st.spinner("Measuring ...", show_time=True):
                 known[wanted] = _skin(case, by, desk) if kind == "skin" else _nodule(case, by, _seed(case, index))
         except SightlineError as error:
             known[wanted] = Shown(message=str(error))
+    known.move_to_end(wanted)
+    while len(known) > KEPT:
+        known.popitem(last=False)
     shown = known[wanted]
     if card is not None and card.id == OUTLINE_MODEL:  # which draws its outline itself
         return Shown(shown.found, (), shown.overlap, shown.message)

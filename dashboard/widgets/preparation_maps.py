@@ -21,10 +21,11 @@ from explainers import EXPLAINERS
 from explainers.reduce import reduce_channels
 from models.card import ModelCard
 from models.project import input_to_image
-from models.types import Case, Image
+from models.types import Case, FloatArray, Image
 
 NATIVE, PREPARED = "scan", "prepared"
-_laid: WeakKeyDictionary[Explanation, dict[tuple[int, int], MapLayer]] = WeakKeyDictionary()
+_WHOLE = 0.995  # of a slice: less is said
+_laid: WeakKeyDictionary[Explanation, dict[tuple[int, int], MapLayer | None]] = WeakKeyDictionary()
 _slices: WeakKeyDictionary[Trace, dict[int, Image]] = WeakKeyDictionary()
 
 
@@ -97,14 +98,18 @@ def _viewer(
         caption=[f"{case.title}: {readable(target.label)}", RESEARCH_NOTE],
         file_name=f"{case.id}-prepared.png",
     )
-    st.caption(f"Explained: {readable(target.label)}. The maps belong to slice {outcome.native_slice + 1} alone.")
+    said = f"Explained: {readable(target.label)}. The maps belong to slice {outcome.native_slice + 1} alone."
+    share = outcome.trace.share_known(outcome.native_slice)
+    if share < _WHOLE:
+        said += f" The prepared slice covers {100 * share:.0f} % of it; of the rest nothing is known."
+    st.caption(said)
     if maps.react(events, known, view.stopped, desk):
         st.rerun()
     if was_active and not any(answer.active for answer in known.values()):
         st.rerun()
 
 
-def _back(outcome: Outcome, explanation: Explanation) -> MapLayer:
+def _back(outcome: Outcome, explanation: Explanation) -> MapLayer | None:
     """A map of the prepared slice on the native slice; the same object each time, so that it is packed once."""
     trace, place = outcome.trace, outcome.native_slice
     index = trace.slice_for(place)
@@ -114,5 +119,17 @@ def _back(outcome: Outcome, explanation: Explanation) -> MapLayer:
         attribution = explanation.attribution
         values = input_to_image(reduce_channels(attribution.values), explanation.grid_to_image, explanation.image_shape)
         laid = trace.plane_to_native(values, index, place)
-        known[key] = MapLayer(laid, np.eye(3), attribution.signed, attribution.unit)
+        known[key] = _layer(laid, attribution.signed, attribution.unit)
     return known[key]
+
+
+def _layer(laid: FloatArray, signed: bool, unit: str) -> MapLayer | None:
+    """The rectangle that holds what is known of a slice; None where nothing is."""
+    known = np.isfinite(laid)
+    if not known.any():
+        return None
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    to_image = np.eye(3)
+    to_image[:2, 2] = columns[0], rows[0]
+    part = laid[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return MapLayer(np.nan_to_num(part), to_image, signed, unit)

@@ -43,10 +43,11 @@ def work_of(
     return work
 
 
-def watch(key: str, show: Callable[[Outcome], None]) -> None:
+def watch(key: str, show: Callable[[Outcome], None], stopped: Callable[[], object]) -> None:
     """A fragment's content: how far the work is, a button to stop it, and what there is so far.
 
-    When it has ended the whole page runs again.
+    When it has ended the whole page runs again. ``stopped`` is called once the reader no longer waits for it: it goes on
+    where another session does.
     """
     job = preparations().look(key)
     if job is None or not job.active:
@@ -55,6 +56,8 @@ def watch(key: str, show: Callable[[Outcome], None]) -> None:
     bar.progress(job.progress, _doing(job))
     if stop.button("Stop", icon=":material/stop:", key="preparation-stop", width="stretch"):
         preparations().stop(key, owner())
+        stopped()
+        st.toast("Stopped; Run starts again.", icon=":material/stop_circle:")
         st.rerun()
     if job.partial is not None:
         show(job.partial)

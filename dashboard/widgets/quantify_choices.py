@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
 import streamlit as st
 
 from dashboard.cases import entry_title
 from dashboard.library import Library
+from dashboard.quantify.grid import check_fits, mask_of
 from dashboard.quantify.lesions import CONNECTIVITY
 from dashboard.quantify.visits import Settings, own_lesions
 from dashboard.state import QuantifyView, Uploads
 from models.card import ModelCard
-from models.types import Case, Modality
+from models.errors import DataError
+from models.types import Case, Image, Modality, Region
 
 FIRST_CASE = "phantom-chest-ct-follow-up"
 SAMPLES = (FIRST_CASE, "phantom-chest-ct-baseline", "phantom-pneumonia-volume")
 _EARLIER = {FIRST_CASE: "phantom-chest-ct-baseline"}  # of the same patient
 _CONNECTIVITY = {26: "faces, edges and corners (26)", 18: "faces and edges (18)", 6: "faces only (6)"}
+
+_masks: WeakKeyDictionary[Image, WeakKeyDictionary[Image, bool]] = WeakKeyDictionary()
 
 
 def measurable(case: Case) -> bool:
@@ -30,6 +37,34 @@ def other_scans(library: Library, uploads: Uploads, without: str) -> dict[str, s
     found |= {name: entry_title(library.entries[name]) for name in SAMPLES if name in library.entries}
     found.pop(without, None)
     return found
+
+
+def masks_on(case: Case, uploads: Uploads) -> dict[str, Case]:
+    """Uploaded masks on the grid of a scan, by id."""
+    return {
+        own.id: own
+        for own in uploads.cases.values()
+        if own.id != case.id and not measurable(own) and _is_mask(own.image, case.image)
+    }
+
+
+def _is_mask(image: Image, scan: Image) -> bool:
+    """Whether an image is a mask on the grid of a scan; looked at once, as a volume is large."""
+    known = _masks.setdefault(image, WeakKeyDictionary())
+    if scan not in known:
+        try:
+            check_fits(image, scan, "The mask")
+            known[scan] = bool(mask_of(image, "The mask").any())
+        except DataError:
+            known[scan] = False
+    return known[scan]
+
+
+def with_mask(case: Case, mask: Case | None) -> Case:
+    """The case with an uploaded mask for its own; None for as it is."""
+    if mask is None:
+        return case
+    return replace(case, regions=(Region("Lesions", mask.image.values[0] != 0),))
 
 
 def no_scan(case: Case, offered: dict[str, str]) -> str | None:
@@ -48,28 +83,39 @@ def no_scan(case: Case, offered: dict[str, str]) -> str | None:
 
 
 def choose(
-    case: Case, mine: QuantifyView, cards: dict[str, ModelCard], offered: dict[str, str]
+    case: Case, mine: QuantifyView, cards: dict[str, ModelCard], offered: dict[str, str], masks: dict[str, Case]
 ) -> tuple[Settings, ModelCard | None, str]:
-    """How lesions are marked and counted, by which model, and the id of the earlier scan ("" for none)."""
+    """How lesions are marked and counted, by which model, and the id of the earlier scan ("" for none).
+
+    Args:
+        offered: titles of scans to compare with, by id.
+        masks: uploads that can stand for the case's own mask, by id.
+    """
     lesions, earlier, settings = st.columns([4, 5, 2], vertical_alignment="bottom")
     segmenting = {
         card.id: card for card in cards.values() if card.task == "segmentation" and Modality.CT in card.input.modality
     }
     own = own_lesions(case) is not None
-    options = list(segmenting) + ([""] if own else [])
+    options = [*segmenting, *([""] if own else []), *masks]
     if not options:
         lesions.warning("No model that marks lesions on CT is installed.", icon=":material/warning:")
         return Settings(), None, ""
-    usual = "" if own and mine.supplied.get(case.id, True) else options[0]
+    usual = mine.lesions.get(case.id, "" if own else options[0])
+    named = (
+        {"": "the case's own mask"}
+        | {one.id: f"marked by {one.title}" for one in segmenting.values()}
+        | {one.id: f"uploaded mask: {one.title}" for one in masks.values()}
+    )
     source = lesions.selectbox(
         "Lesions",
         options,
-        index=options.index(usual),
-        format_func=lambda name: f"marked by {segmenting[name].title}" if name else "the case's own mask",
+        index=options.index(usual) if usual in options else 0,
+        format_func=lambda name: named.get(name, name),
         key=f"quantify-choose-lesions-{case.id}",
-        help="Marked by a model, slice by slice in the lungs, or as the case's own mask has them.",
+        help="Marked by a model, slice by slice in the lungs, or as a mask has them: the case's own, or one on the grid of "
+        "this scan that you drop on “Open images”.",
     )
-    mine.supplied[case.id] = source == ""
+    mine.lesions[case.id] = source
     scans = ["", *offered]
     before = mine.prior.get(case.id, _EARLIER.get(case.id, ""))
     prior = earlier.selectbox(
@@ -98,4 +144,9 @@ def choose(
             placeholder="0 for a mask, 100 for a model",
             help="Smaller lesions are left out of all numbers.",
         )
-    return Settings(source == "", mine.connectivity, mine.minimum_mm3), segmenting.get(source), prior
+    mask = source if source in masks else ""
+    return (
+        Settings(source not in segmenting, mask, mine.connectivity, mine.minimum_mm3),
+        segmenting.get(source),
+        prior,
+    )

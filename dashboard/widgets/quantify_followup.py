@@ -11,9 +11,10 @@ from dashboard.figures.quantify import difference_chart
 from dashboard.quantify.followup import Delta, FollowUp
 from dashboard.quantify.matching import LIMIT, Change, Verdict
 from dashboard.quantify.visits import Quantities
+from dashboard.registration import Registration
 from dashboard.state import QuantifyView
 from dashboard.widgets import model_figure
-from dashboard.widgets.quantify_results import index_of, overlays_of
+from dashboard.widgets.quantify_results import go_to, index_of, overlays_of
 from dashboard.widgets.volume_viewer import Overlay, volume_viewer
 from models.types import Case
 
@@ -34,21 +35,28 @@ def verdict(follow: FollowUp) -> bool:
     """How well the scans correspond; False, with the reason, where they cannot be compared."""
     if follow.reason:
         st.error(f"Not compared. {follow.reason}", icon=":material/error:")
-        return False
-    counts = ", ".join(f"{count} {name}" for name, count in follow.counts.items() if count) or "no lesion in either"
-    st.markdown(f"**Since the earlier scan**: {counts}.")
+    else:
+        counts = ", ".join(f"{count} {name}" for name, count in follow.counts.items() if count) or "no lesion in either"
+        st.markdown(f"**Since the earlier scan**: {counts}.")
     if follow.registration is not None:
-        found = follow.registration
-        quality = found.quality
-        st.caption(
-            f"The earlier scan was moved by {found.shift_mm:.0f} mm and turned by {found.rotation_degrees:.1f}° to lie on "
-            f"this one. Agreement of densities: correlation {quality.correlation_before:.2f} before, "
-            f"{quality.correlation_after:.2f} after; shared information {quality.information_before:.2f} before, "
-            f"{quality.information_after:.2f} after; {quality.overlap:.0%} of the body lies in both."
-        )
+        st.caption(_said_of(follow.registration))
+    if follow.reason:
+        return False
     for warning in follow.warnings:
         st.warning(warning, icon=":material/warning:")
     return True
+
+
+def _said_of(found: Registration) -> str:
+    """What was tried and how well it fits, in words."""
+    quality = found.quality
+    moved = f"by {found.shift_mm:.0f} mm and turned by {found.rotation_degrees:.1f}°"
+    way = f"was moved {moved} to lie on" if found.accepted else f"was tried, moved {moved}, on"
+    return (
+        f"The earlier scan {way} this one. Agreement of densities: correlation {quality.correlation_before:.2f} before, "
+        f"{quality.correlation_after:.2f} after; shared information {quality.information_before:.2f} before, "
+        f"{quality.information_after:.2f} after; {quality.overlap:.0%} of the body lies in both."
+    )
 
 
 def side_by_side(case: Case, found: Quantities, mine: QuantifyView) -> None:
@@ -100,8 +108,7 @@ def change_table(case: Case, found: Quantities, mine: QuantifyView) -> None:
     if chosen != st.session_state.get(seen):
         st.session_state[seen] = chosen
         if chosen is not None:
-            mine.place[case.id] = index_of(follow.changes[chosen].centre_mm, current.study.geometry)
-            st.rerun()
+            go_to(case, mine, index_of(follow.changes[chosen].centre_mm, current.study))
     st.caption(
         f"Grown or shrunk: by more than {LIMIT:.0%} of the volume, and by more than an outline drawn a quarter of a voxel "
         "too wide or too narrow makes. Choose a row to go to the place."
@@ -112,7 +119,8 @@ def _row(change: Change) -> dict[str, object]:
     percent = change.change_percent
     return {
         "What became": f"{_ICONS[change.verdict]} {change.verdict}"
-        + (f", {_RELATIONS[change.relation]}" if change.relation in _RELATIONS else ""),
+        + (f", {_RELATIONS[change.relation]}" if change.relation in _RELATIONS else "")
+        + (f": {change.reason}" if change.reason else ""),
         "Lung": change.side,
         "Earlier": _numbers(change.prior),
         "Now": _numbers(change.current),

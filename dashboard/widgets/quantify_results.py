@@ -17,11 +17,12 @@ from dashboard.quantify.followup_report import follow_up_files
 from dashboard.quantify.lesions import Lesion
 from dashboard.quantify.measures import AERATION_SOURCE, SEVERITY_SOURCE, LungMeasures
 from dashboard.quantify.report import report_files
+from dashboard.quantify.study import Study
 from dashboard.quantify.visits import Quantities
 from dashboard.state import QuantifyView
 from dashboard.widgets import model_figure
 from dashboard.widgets.volume_viewer import Overlay, volume_viewer
-from models.types import Case, Geometry
+from models.types import Case
 
 _WHERE = {"right": "Right lung", "left": "Left lung", "both": "Both lungs"}
 _overlays: WeakKeyDictionary[Visit, tuple[Overlay, ...]] = WeakKeyDictionary()
@@ -86,12 +87,15 @@ def lesion_table(case: Case, visit: Visit, mine: QuantifyView) -> None:
         return
     st.caption("Choose a row to go to the lesion. Right and left are the patient's.")
     event = st.dataframe(
-        pd.DataFrame([_lesion_row(lesion) for lesion in items]),
+        pd.DataFrame([_lesion_row(lesion, visit.study) for lesion in items]),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         key=f"quantify-lesions-table-{case.id}",
         column_config={
+            "Slice": st.column_config.NumberColumn(
+                format="%d", help="Of the middle of the lesion, from 1 at the feet."
+            ),
             "Volume (ml)": st.column_config.NumberColumn(format="%.2f"),
             "Diameter (mm)": st.column_config.NumberColumn(format="%.1f", help="The largest one within a slice."),
             "Mean density (HU)": st.column_config.NumberColumn(format="%.0f"),
@@ -102,8 +106,7 @@ def lesion_table(case: Case, visit: Visit, mine: QuantifyView) -> None:
     if chosen != st.session_state.get(seen):
         st.session_state[seen] = chosen
         if chosen is not None:
-            mine.place[case.id] = index_of(items[chosen].centroid_mm, visit.study.geometry)
-            st.rerun()
+            go_to(case, mine, index_of(items[chosen].centroid_mm, visit.study))
     left_out = visit.study.lesions
     if left_out.left_out:
         st.caption(
@@ -112,16 +115,29 @@ def lesion_table(case: Case, visit: Visit, mine: QuantifyView) -> None:
         )
 
 
-def index_of(place_mm: tuple[float, float, float], geometry: Geometry) -> tuple[int, int, int]:
-    """(column, row, slice) nearest to a place in the patient."""
-    index = np.rint(np.linalg.solve(geometry.affine, np.array([*place_mm, 1.0]))[:3]).astype(int)
+def index_of(place_mm: tuple[float, float, float], study: Study) -> tuple[int, int, int] | None:
+    """(column, row, slice) nearest to a place in the patient; None where it lies outside the scan."""
+    index = np.rint(np.linalg.solve(study.geometry.affine, np.array([*place_mm, 1.0]))[:3]).astype(int)
+    if (index < 0).any() or (index >= study.lesions.labels.shape[::-1]).any():
+        return None
     return int(index[0]), int(index[1]), int(index[2])
 
 
-def _lesion_row(lesion: Lesion) -> dict[str, object]:
+def go_to(case: Case, mine: QuantifyView, place: tuple[int, int, int] | None) -> None:
+    """Move the crosshair, or say that there is nowhere to move it to."""
+    if place is None:
+        st.toast("This place lies outside this scan.", icon=":material/location_off:")
+        return
+    mine.place[case.id] = place
+    st.rerun()
+
+
+def _lesion_row(lesion: Lesion, study: Study) -> dict[str, object]:
+    place = index_of(lesion.centroid_mm, study)
     return {
         "Lesion": lesion.number,
         "Lung": lesion.side,
+        "Slice": None if place is None else place[2] + 1,
         "Volume (ml)": lesion.volume_ml,
         "Diameter (mm)": lesion.diameter_mm,
         "Mean density (HU)": lesion.mean_hu,

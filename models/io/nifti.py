@@ -29,7 +29,7 @@ from models.io.limits import Limits
 from models.types import Case, FloatArray, Geometry, Image, Modality, Unit
 
 _READER = "nifti"
-_MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Directions in which (column, row, slice) grow; a single sagittal or coronal slice hangs as a radiologist hangs it.
 _AXIAL, _CORONAL, _SAGITTAL = ("L", "P", "S"), ("L", "I", "P"), ("P", "I", "R")
@@ -57,7 +57,7 @@ def _read_one(member: Member, options: Options) -> Case:
         _check(shape, header.get_data_dtype(), len(data), options.limits)
         image = kind.from_bytes(data)
         affine, placed, more = _affine(image)
-        transform, affine = _turn(affine, (*shape, 1, 1)[:3])
+        transform, affine = to_screen(affine, (*shape, 1, 1)[:3])
         geometry = _geometry(affine, placed)
         values, holes = freeze(_voxels(image, shape, transform))
         notes = (*_several(shape), *more, *tilt_notes(geometry), *holes)
@@ -118,7 +118,7 @@ def _voxels(image: Any, shape: tuple[int, ...], transform: NDArray[np.float64]) 
 def _affine(image: Any) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
     """Index (i, j, k) to RAS mm, whether that is a place in the patient, and notes."""
     header = image.header
-    scale = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    scale = MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     affine = np.diag([scale, scale, scale, 1.0]) @ np.asarray(header.get_best_affine(), dtype=np.float64)
     placed = bool(header["qform_code"] > 0 or header["sform_code"] > 0)
     if placed:
@@ -133,7 +133,7 @@ def _several(shape: tuple[int, ...]) -> tuple[str, ...]:
     return (f"Volume 1 of {volumes} is shown; save another one as a 3-D file to see it.",) if volumes > 1 else ()
 
 
-def _turn(affine: NDArray[np.float64], extent: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def to_screen(affine: NDArray[np.float64], extent: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How (i, j, k) of a RAS affine become (column, row, slice), by flips and swaps alone, and the LPS affine of these.
 
     Raises:

@@ -32,8 +32,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     st.cache_resource.clear()
 
 
-def keep(image: Image) -> None:
-    services().library.keep(Case(CASE, "MR 5e9a11", image, Provenance("uploaded file", "5" * 64, "nifti")))
+def keep(image: Image, reader: str = "nifti", notes: tuple[str, ...] = ()) -> None:
+    known = Provenance("uploaded file", "5" * 64, reader, notes=notes)
+    services().library.keep(Case(CASE, "MR 5e9a11", image, known))
 
 
 def draw_page() -> None:
@@ -85,11 +86,15 @@ def test_steps_are_run_and_told_without_a_model() -> None:
 
 
 def test_a_step_that_cannot_be_done_says_why_before_it_is_run() -> None:
-    keep(Image(np.random.default_rng(0).random((1, 32, 32)).astype(np.float32), "stored value", Modality.MR))
+    plane = Image(np.random.default_rng(0).random((1, 32, 32)).astype(np.float32), "stored value", Modality.MR)
+    keep(plane, notes=("Volume 1 of 2 is shown.",))
     test = opened(case=CASE)
+    assert sum("Volume 1 of 2 is shown." in caption.value for caption in test.caption) == 1
     (toggle,) = [toggle for toggle in test.toggle if toggle.label == "Skull stripping"]
     assert toggle.disabled
     assert any("at least 8 slices" in caption.value for caption in test.caption)
+    keep(plane, "phantom", ("Drawn by formula.",))
+    assert not any("Drawn by formula." in caption.value for caption in test.run().caption)
 
 
 def test_the_model_is_asked_with_and_without_each_step(

@@ -19,6 +19,7 @@ from explainers.runtime.hidden import Ways
 from models.types import Case, Image, Modality, Provenance, Region
 
 SCAN = "upload-0123456789ab"
+NOTE = "The slices are 1.5 to 3 mm apart."
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,13 @@ def own_cache(tmp_path: Path, nodule_model: Path, ct_volume: Image, monkeypatch:
     st.cache_resource.clear()
     marked = Region("Nodule", np.zeros((7, 40, 50), bool))
     services().library.keep(
-        Case(SCAN, "CT 012345", ct_volume, Provenance("uploaded file", "0" * 64, "nifti"), regions=(marked,))
+        Case(
+            SCAN,
+            "CT 012345",
+            ct_volume,
+            Provenance("uploaded file", "0" * 64, "nifti", notes=(NOTE,)),
+            regions=(marked,),
+        )
     )
     yield
     volume_desk().close()
@@ -69,6 +76,7 @@ def until(test: AppTest, ready: Callable[[AppTest], bool]) -> None:
 def test_every_slice_is_explained_and_told_in_words_and_files() -> None:
     test = opened(case=SCAN, model="nodule")
     assert test.subheader[0].value == "CT 012345"
+    assert sum(NOTE in caption.value for caption in test.caption) == 1
     assert test.button(key="volume-start").label == "Explain the volume"
     test.button(key="volume-start").click().run()
     until(test, lambda now: bool([said for said in now.markdown if "highest score" in said.value]))

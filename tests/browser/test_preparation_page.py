@@ -49,7 +49,7 @@ def test_steps_are_run_explained_and_compared(page: Page, address: str) -> None:
     expect(page.locator("[data-testid=stApp]")).to_have_attribute(*IDLE)
     run.click()
     expect(page.get_by_text("What the steps changed in the answer")).to_be_visible(timeout=READY)
-    expect(page.get_by_text("Bias-field correction (N4)").nth(1)).to_be_visible()
+    expect(page.locator("strong", has_text="Bias-field correction (N4)")).to_be_visible(timeout=READY)
     expect(page.get_by_role("button", name="Prepared image and trace")).to_be_visible(timeout=READY)
     expect(page.locator("[data-testid=stApp]")).to_have_attribute(*IDLE)
     page.wait_for_function(LOADED)

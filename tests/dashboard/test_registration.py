@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from dataclasses import replace
 from functools import cache
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from dashboard.quantify.grid import Turn, shrunk_geometry
 from dashboard.registration import register, resample_to
 from models.context import RunContext
 from models.errors import Cancelled, DataError
@@ -153,8 +156,21 @@ def test_noise_is_refused():
 def test_the_user_can_stop_it():
     stopped = threading.Event()
     stopped.set()
+    ctx = RunContext(cancelled=stopped)
+    held = weakref.ref(ctx)
     with pytest.raises(Cancelled):
-        register(chest(), chest(), ctx=RunContext(cancelled=stopped))
+        register(chest(), chest(), ctx=ctx)
+    del ctx
+    gc.collect()
+    assert held() is None  # nor anything else of the search
+
+
+def test_slices_at_unequal_distances_are_refused_wherever_they_were_turned():
+    uneven = replace(geometry(chest()), uneven_mm=(7.0, 14.0))
+    turned = Turn((0, 1, 2), (True, False, True)).geometry(uneven, chest().values.shape[1:])
+    for grid in (uneven, turned, shrunk_geometry(uneven, (1, 2, 2))):
+        with pytest.raises(DataError, match="The fixed image has slices at unequal distances"):
+            register(replace(chest(), geometry=grid), chest())
 
 
 @pytest.mark.parametrize("image", [chest().slice(3), replace(chest(), geometry=None)])

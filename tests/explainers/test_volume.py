@@ -24,8 +24,9 @@ RNG = np.random.default_rng(5)
 
 
 def grid_of(shape: tuple[int, int, int], pitch: tuple[float, float, float], by_channel: bool = False) -> VolumeGrid:
+    channels = tuple((number, number + 1) for number in range(shape[0])) if by_channel else ()
     return VolumeGrid(
-        shape, pitch, (0, shape[1]), (0, shape[2]), np.eye(4), float(np.prod(pitch)) / 1000, by_channel=by_channel
+        shape, pitch, (0, shape[1]), (0, shape[2]), np.eye(4), float(np.prod(pitch)) / 1000, channels=channels
     )
 
 
@@ -170,6 +171,48 @@ def test_blocks_start_larger_where_few_passes_are_allowed_and_never_take_more() 
     few = VOLUME_OCCLUSION.resolve({"passes": 16})
     with pytest.raises(ExplainError, match="16 passes do not reach for 20 slices; allow at least 20"):
         occlude(grid, np.zeros((20, 1)), toy(np.zeros((20, 4, 4)), np.zeros((20, 4, 4))), ONE, few, RunContext())
+
+
+@pytest.mark.parametrize("step_mm", [2.5, 3.0, 1.0])
+@pytest.mark.parametrize("at", [0, 1, 3, 6])
+def test_channels_of_one_slice_are_hidden_together_and_laid_where_it_is(
+    ct_volume: Image, at: int, step_mm: float
+) -> None:
+    """A linear score over three neighbours among slices 1.5 mm apart: what each slice of the volume gives to it, and no more."""
+    spec = InputSpec(24, 24, 3, "stretch", slices=3, slice_step_mm=step_mm)
+    prepared = prepare(ct_volume.slice(at), spec)
+    shown = prepared.tensor[0].double().numpy()
+    weight = RNG.normal(size=shown.shape)
+
+    def hidden(number: int, boxes: np.ndarray, channels: tuple[int, int] | None) -> np.ndarray:
+        assert number == 0
+        assert channels is not None
+        left = []
+        for top, row, height, width in boxes:
+            one = shown.copy()
+            one[slice(*channels), top : top + height, row : row + width] = 0
+            left.append([(one * weight).sum()])
+        return np.array(left)
+
+    grid = VolumeGrid.of(ct_volume, spec, range(7), at)
+    params = VOLUME_OCCLUSION.resolve({"coarse": 1, "finest": 0.5, "passes": 20_000})
+    clean = np.array([[(shown * weight).sum()]])
+    laid = grid.laid(occlude(grid, clean, hidden, ONE, params, RunContext()).values[0])
+
+    expected = np.zeros((7, 24, 24))  # by slice of the volume: every cell was hidden alone
+    for channel in range(3):
+        place = min(max(at + (channel - 1) * step_mm / 1.5, 0), 6)
+        for index in range(7):
+            expected[index] += max(0, 1 - abs(place - index)) * (shown * weight)[channel]
+    first = int(grid.to_image[2, 3])
+    assert grid.to_image[2, 2] == 1
+    assert 0 <= first <= first + len(laid) - 1 <= 6  # not outside the volume
+    cell_ml = 0.7 * 0.8 * 1.5 / 1000 * (50 / 24) * (40 / 24)
+    found = np.zeros_like(expected)
+    found[first : first + len(laid)] = np.nan_to_num(laid) * cell_ml
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert found.sum() == pytest.approx((shown * weight).sum(), rel=1e-5)
+    assert np.isnan(laid).all(axis=(1, 2)).tolist() == [not expected[first + row].any() for row in range(len(laid))]
 
 
 def test_what_cannot_be_hidden_in_blocks_is_refused_in_one_sentence(ct_volume: Image) -> None:

@@ -73,10 +73,10 @@ class BiasField:
         n4.SetMaximumNumberOfIterations([int(params["iterations"])] * int(params["levels"]))
         n4.SetConvergenceThreshold(_TOLERANCE)
         n4.SetNumberOfControlPoints([_CONTROL_POINTS] * full.GetDimension())
-        watch(n4, state.ctx)
         small = [sitk.Shrink(one, [int(factor) for factor in factors[::-1]]) for one in (full, inside)]
         try:
-            n4.Execute(*small)
+            with watch(n4, state.ctx):
+                n4.Execute(*small)
         except RuntimeError as error:
             state.ctx.check()
             raise DataError(

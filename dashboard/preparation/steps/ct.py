@@ -14,7 +14,7 @@ from dashboard.quantify.lungs import segment_lungs
 from dashboard.quantify.plausible import TOTAL_ML
 from explainers.types import Param, ParamValue
 from models.errors import DataError
-from models.types import Geometry, Image
+from models.types import Image
 
 CLIPPED_SOURCE = "own bound: a window that cuts more shows hardly any of the organ"
 LUNG_SOURCE = "volumes of adult lungs, see the quantities of a chest CT"
@@ -86,7 +86,7 @@ class LungCrop:
         inside = tuple(cut)
         shape = tuple(part.stop - part.start for part in cut)
         kept = 100 * float(np.prod(shape) / np.prod(shape_of(image)))
-        geometry = Geometry(image.geometry.affine @ to_before, image.geometry.frame)
+        geometry = replace(image.geometry, affine=image.geometry.affine @ to_before)
         made = replace(image, values=image.values[(slice(None), *inside)], geometry=geometry)
         return StepResult(
             made,

@@ -89,12 +89,12 @@ def _diffused(values: FloatArray, image: Image, iterations: int, conductance: fl
     diffusion.SetNumberOfIterations(iterations)
     diffusion.SetConductanceParameter(conductance)
     diffusion.SetTimeStep(_STEP)
-    watch(diffusion, state.ctx)
     given = to_itk(values, image.geometry)
     smallest = min(spacing_of(image.geometry))
     given.SetSpacing([mm / smallest for mm in given.GetSpacing()])
     try:
-        found = from_itk(diffusion.Execute(given))
+        with watch(diffusion, state.ctx):
+            found = from_itk(diffusion.Execute(given))
     except RuntimeError as error:
         state.ctx.check()
         raise DataError("The diffusion filter could not run on this image; choose the median.") from error

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dashboard.preparation.grids import inverse, resampled, shape_of
 from dashboard.preparation.types import STEPS, Measure, State, StepResult, StepSpec, Verdict, voxels, with_values
+from dashboard.quantify.grid import check_even
 from dashboard.registration import register
 from explainers.types import Param, ParamValue
 from models.errors import DataError
@@ -49,6 +50,10 @@ class Register:
     def applies(self, image: Image) -> str | None:
         if not image.is_volume or image.is_colour or image.geometry is None or image.geometry.frame != "patient":
             return "Registration needs a volume whose header says how the patient lies."
+        try:
+            check_even(image.geometry, "The scan")
+        except DataError as error:
+            return str(error)
         return None
 
     def run(self, image: Image, params: Mapping[str, ParamValue], state: State) -> StepResult:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dashboard.preparation.grids import between, resampled
 from dashboard.preparation.types import STEPS, Measure, State, StepResult, StepSpec, Verdict, voxels, with_values
+from dashboard.quantify.grid import check_even
 from explainers.types import Param, ParamValue
 from models.errors import DataError
 from models.types import Geometry, Image
@@ -33,6 +34,10 @@ class Resample:
             return "The image is in colour; this step works on the grey values of a scan."
         if image.geometry is None or not image.is_volume:
             return "Cubes need a volume whose voxel size is known."
+        try:
+            check_even(image.geometry, "The scan")
+        except DataError as error:
+            return str(error)
         return None
 
     def run(self, image: Image, params: Mapping[str, ParamValue], state: State) -> StepResult:
@@ -73,7 +78,7 @@ def _grid(geometry: Geometry, mm: float, counts: NDArray[Any], before: tuple[int
     affine[:3, :3] *= mm / np.array(geometry.spacing)
     middle = geometry.to_world((np.array([before]) - 1) / 2)[0]
     affine[:3, 3] = middle - affine[:3, :3] @ ((counts - 1) / 2)
-    return Geometry(affine, geometry.frame)
+    return replace(geometry, affine=affine)
 
 
 STEPS.register("resample", Resample())

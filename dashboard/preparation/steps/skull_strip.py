@@ -21,10 +21,10 @@ from dashboard.preparation.types import (
     voxels,
     with_values,
 )
-from dashboard.quantify.grid import Turn, voxel_ml
+from dashboard.quantify.grid import Turn, geometry_of, voxel_ml
 from explainers.types import Param, ParamValue
 from models.errors import DataError, SightlineError, Unavailable
-from models.types import FloatArray, Geometry, Image, Modality
+from models.types import FloatArray, Image, Modality
 
 LEAST_SLICES = 8
 BRAIN_ML = (900.0, 2000.0)
@@ -75,11 +75,15 @@ class SkullStrip:
             return f"This is not an MR scan of the head ({image.modality.label})."
         if image.depth < LEAST_SLICES:
             return f"The brain is found in a volume of at least {LEAST_SLICES} slices; this image has {image.depth}."
+        try:
+            geometry_of(image)  # a brain has a size: without mm there is no telling one from anything else
+        except DataError as error:
+            return str(error)
         return None
 
     def run(self, image: Image, params: Mapping[str, ParamValue], state: State) -> StepResult:
         """See :class:`dashboard.preparation.types.Step`. The mask found is the one that later steps measure in."""
-        values, geometry = voxels(image), image.geometry or Geometry(np.eye(4))
+        values, geometry = voxels(image), geometry_of(image)
         turn = Turn.of(geometry)
         upright, spacing = turn.apply(values), spacing_of(turn.geometry(geometry, values.shape))
         state.ctx.check()

@@ -90,6 +90,27 @@ def test_prepared_voxels_lie_where_the_file_says(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, centroid_mm(values, affine), atol=0.15)
 
 
+def test_what_lies_on_the_grid_of_the_scan_has_its_order_and_nothing_stale_stays(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 900, (9, 14, 12, 2)).astype(np.int16)
+    affine = np.array([[0, 0, -1.5, 9], [2.0, 0, 0, -4], [0, -1.2, 0, 30], [0, 0, 0, 1]])
+    path, out = tmp_path / "scan.nii.gz", tmp_path / "out"
+    nib.save(nib.Nifti1Image(values, affine), path)
+    steps = ["percentile", "denoise"]
+    first = prepare_path(path, out, steps, modality=Modality.MR)
+    made = nib.load(out / "prepared.nii.gz")
+    np.testing.assert_array_equal(made.affine, nib.load(path).affine)
+    assert made.shape == values.shape[:3]
+    (out / "mine.png").write_bytes(b"kept")
+    done = prepare_path(path, out, ["percentile"], modality=Modality.MR)
+    assert {one.name for one in out.iterdir()} == {*done.files, "mine.png"} < {*first.files, "mine.png"}
+    made = nib.load(out / "prepared.nii.gz")
+    assert np.corrcoef(made.get_fdata().ravel(), values[..., 0].ravel())[0, 1] > 0.99
+    told = json.loads((out / "trace.json").read_text())
+    assert told["files"] == list(done.files)
+    assert told["notes"] == list(done.notes)
+    assert "Volume 1 of 2" in done.notes[0]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

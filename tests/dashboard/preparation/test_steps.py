@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.signal import argrelmax
 from scipy.stats import gaussian_kde
 
 from dashboard.preparation import trace as _  # noqa: F401, which registers the steps
+from dashboard.preparation.itk import to_itk, watch
 from dashboard.preparation.tissue import dice, noise_level, otsu
 from dashboard.preparation.types import STEPS, State, StepResult
+from models.context import RunContext
 from models.errors import DataError
 from models.types import Geometry, Image, Modality
 from tests.dashboard.preparation.phantoms import block, centroid_mm, mr, tissues, turned
@@ -211,6 +218,18 @@ def test_steps_say_why_they_do_not_apply() -> None:
         assert step.applies(photo)
 
 
+def test_steps_in_millimetres_refuse_unknown_and_unequal_ones() -> None:
+    values = np.zeros((12, 8, 8))
+    gaps = mr(values)
+    assert gaps.geometry is not None
+    gaps = replace(gaps, geometry=replace(gaps.geometry, uneven_mm=(3.0, 9.0)))
+    for name in ("skull-strip", "resample", "register"):
+        assert "slices at unequal distances (3 to 9 mm" in str(STEPS.get(name).applies(gaps))
+    brain = STEPS.get("skull-strip")
+    for bare in (None, Geometry(np.eye(4), "plane")):
+        assert "voxel spacing" in str(brain.applies(replace(mr(values), geometry=bare)))
+
+
 def test_dice_of_halves() -> None:
     first, second = np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4), bool)
     first[:2], second[1:3] = True, True
@@ -226,3 +245,16 @@ def test_a_spacing_survives_the_library() -> None:
     image = to_itk(values, geometry)
     assert image.GetSpacing() == pytest.approx((0.5, 0.7, 3.0))
     np.testing.assert_array_equal(from_itk(image), values)
+
+
+def test_a_filter_that_was_watched_holds_nothing() -> None:
+    ctx = RunContext()
+    held = weakref.ref(ctx)
+    values = np.random.default_rng(0).random((6, 6, 6), dtype=np.float32)
+    diffusion = sitk.CurvatureAnisotropicDiffusionImageFilter()
+    diffusion.SetNumberOfIterations(1)
+    with watch(diffusion, ctx):
+        diffusion.Execute(to_itk(values, None))
+    del ctx, diffusion
+    gc.collect()
+    assert held() is None

@@ -15,11 +15,39 @@ from dashboard.preparation.pictures import picture
 from dashboard.preparation.presets import PRESETS, preset_for
 from dashboard.preparation.trace import StepChoice, Trace, run_steps
 from dashboard.preparation.types import STEPS, State, StepResult, StepSpec, Verdict, voxels, with_values
+from dashboard.widgets.preparation_maps import _layer
 from explainers.types import ParamValue
 from models.context import RunContext
 from models.errors import Cancelled, DataError
 from models.types import Geometry, Image, Modality, Prediction, Window
 from tests.dashboard.preparation.phantoms import block, centroid_mm, mr, tissues, turned
+
+
+class Needs:
+    """A toy step that fails unless the sum of the first voxel lies in a range, and doubles."""
+
+    def __init__(self, name: str, low: float, high: float) -> None:
+        self.spec = StepSpec(name, name.capitalize(), "A toy step for tests of the trace, nothing else.")
+        self.low, self.high = low, high
+
+    def applies(self, image: Image) -> str | None:
+        return None if self.low <= float(voxels(image)[0, 0, 0]) <= self.high else "The toy does not apply."
+
+    def run(self, image: Image, params: Mapping[str, ParamValue], state: State) -> StepResult:
+        return StepResult(with_values(image, 2 * voxels(image)), Verdict("pass", "Doubled."))
+
+
+class Half:
+    """A toy step that keeps the left half of the columns."""
+
+    spec = StepSpec("half", "Half", "A toy step for tests of the trace, nothing else.")
+
+    def applies(self, image: Image) -> str | None:
+        return None
+
+    def run(self, image: Image, params: Mapping[str, ParamValue], state: State) -> StepResult:
+        made = with_values(image, voxels(image)[:, :, : image.plane_shape[1] // 2])
+        return StepResult(made, Verdict("pass", "Cut."), to_before=np.eye(4))
 
 
 class Add:
@@ -62,6 +90,9 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> dict[str, Add]:
         "broken": Add("broken", fails=DataError("The toy is broken; mend it.")),
         "bug": Add("bug", fails=RuntimeError("deep inside")),
         "rigid": Add("rigid", move=rigid),
+        "wants one": Needs("wants one", 1, 9),
+        "wants none": Needs("wants none", 0, 0),
+        "half": Half(),
     }
     monkeypatch.setattr(STEPS, "_members", STEPS._members | steps)
     return steps
@@ -141,6 +172,37 @@ def test_steps_that_flip_only_together_are_not_blamed_alone() -> None:
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_step_left_out_is_the_only_difference_or_the_row_says_what_else_is() -> None:
+    """What failed with all steps is not tried again without one; what then fails is named."""
+    trace = run_steps(mr(np.zeros((5, 6, 6))), choices("one", "wants one", "wants none"))
+    assert [record.verdict.level for record in trace.records] == ["pass", "pass", "fail"]
+    shown: list[float] = []
+
+    def predict(image: Image) -> Prediction:
+        shown.append(float(image.values.mean()))
+        return predicts(5.0)(image)  # type: ignore[operator, no-any-return]
+
+    effects = what_changed(trace, 2, predict)
+    assert [row.name for row in effects.rows[1:3]] == ["Without one, so without wants one too", "Without wants one"]
+    assert shown == [2, 0, 1, 0]
+
+
+@pytest.mark.usefixtures("toys")
+def test_beyond_the_prepared_slice_nothing_is_known() -> None:
+    trace = run_steps(mr(np.zeros((5, 6, 8))), choices("half"))
+    laid = trace.plane_to_native(np.full((6, 4), 3, np.float32), 2, 2)
+    np.testing.assert_array_equal(laid, np.repeat([[3.0] * 4 + [np.nan] * 4], 6, axis=0))
+    assert trace.share_known(2) == 0.5
+    layer = _layer(laid, True, "logit")
+    assert layer is not None
+    np.testing.assert_array_equal(layer.values, np.full((6, 4), 3))
+    moved = _layer(laid[::-1, ::-1], True, "logit")
+    assert moved is not None
+    np.testing.assert_array_equal(moved.grid_to_image, [[1, 0, 4], [0, 1, 0], [0, 0, 1]])
+    assert _layer(np.full((6, 8), np.nan, np.float32), True, "logit") is None
+
+
+@pytest.mark.usefixtures("toys")
 def test_work_counts_steps_and_answers() -> None:
     shares: list[float] = []
     done = prepare_image(mr(np.zeros((4, 6, 6))), choices("one", "ten"), 1, ctx=RunContext(on_progress=shares.append))
@@ -166,7 +228,7 @@ def test_a_block_is_found_again_through_crop_resampling_and_a_rigid_motion(toys:
     # The motions are of the grid, so the anatomy stays at its millimetres.
     np.testing.assert_allclose(centroid_mm(trace.image.values[0], geometry.affine), place, atol=0.5)
     np.testing.assert_allclose(affine @ trace.to_native, geometry.affine, atol=1e-9)
-    back = trace.volume_to_native(trace.image.values[0])
+    back = grids.resampled(trace.image.values[0], grids.inverse(trace.to_native), shape)
     np.testing.assert_allclose(centroid_mm(back, affine), centroid_mm(planted, affine), atol=0.5)
     native_slice = int(np.rint((np.linalg.inv(affine) @ [*place, 1])[2]))
     index = trace.slice_for(native_slice)
@@ -178,7 +240,7 @@ def test_a_block_is_found_again_through_crop_resampling_and_a_rigid_motion(toys:
     truth = np.argwhere(planted[native_slice] > 0)[:, ::-1].mean(axis=0)
     assert np.abs(seen - truth).max() < 1.0
     far = np.delete(laid, range(max(0, native_slice - 1), native_slice + 2), axis=0)
-    assert not far.any()
+    assert np.isnan(far).all()
 
 
 def test_steps_of_intensity_leave_the_grid_alone() -> None:
@@ -186,10 +248,10 @@ def test_steps_of_intensity_leave_the_grid_alone() -> None:
     trace = run_steps(mr(clean), choices("denoise", "z-score"))
     np.testing.assert_array_equal(trace.to_native, np.eye(4))
     values = np.random.default_rng(0).random(clean.shape).astype(np.float32)
-    np.testing.assert_allclose(trace.volume_to_native(values), values, atol=1e-6)
     assert trace.slice_for(7) == 7
     np.testing.assert_allclose(trace.slice_to_native(values[7], 7)[7], values[7], atol=1e-6)
-    assert not np.delete(trace.slice_to_native(values[7], 7), 7, axis=0).any()
+    assert np.isnan(np.delete(trace.slice_to_native(values[7], 7), 7, axis=0)).all()
+    assert trace.share_known(7) == 1
 
 
 def test_a_mask_is_carried_by_the_nearest_voxel() -> None:

@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 
 from dashboard.__main__ import app
 from dashboard.quantify.command import Files, quantify_paths
+from dashboard.quantify.followup import Visit, follow_up
+from dashboard.quantify.lungs import from_sides
+from dashboard.quantify.study import study_of
 from dashboard.registration import Quality, Registration
 from models.errors import DataError
 from models.types import Geometry
@@ -165,6 +168,9 @@ def test_masks_alone_are_compared_where_they_lie(before: Chest, after: Chest, tm
     }  # fmt: skip
     assert any("nothing was registered" in warning for warning in done.followup.warnings)
     assert json.loads((tmp_path / "out" / "quantities.json").read_text())["followup"]["registration"] is None
+    alone = quantify_paths(now, tmp_path / "out")
+    left = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")}
+    assert left == set(alone.files)  # nothing of the comparison
     far = before.geometry.affine.copy()
     far[2, 3] += 2000
     apart = Files(None, save(tmp_path / "far.nii.gz", before.infected, Geometry(far)))
@@ -180,6 +186,44 @@ def test_a_scan_and_a_mask_alone_are_not_compared(compared: Path, tmp_path: Path
             quantify_paths(one, tmp_path / "out", prior=other)
     values = np.random.default_rng(0).integers(0, 3000, (4, 6, 8))
     other = Files(save(tmp_path / "mr.nii.gz", values, Geometry(np.diag([5.0, 5, 5, 1]))))
-    with pytest.raises(DataError, match="The prior scan is not a CT"):
-        quantify_paths(now, tmp_path / "out", prior=other)
     assert not (tmp_path / "out").exists()
+    done = quantify_paths(now, tmp_path / "out", prior=other)
+    assert "The prior scan is not a CT" in done.refused
+    facts = json.loads((tmp_path / "out" / "quantities.json").read_text())
+    assert facts["lesion_count"] == 3
+    assert facts["followup"] == {"compared": False, "reason": done.refused}
+
+
+def test_a_prior_that_the_report_would_overwrite_is_refused(tmp_path: Path) -> None:
+    mask = save(tmp_path / "lesions.nii.gz", np.eye(4)[None].repeat(3, 0), Geometry(np.eye(4)))
+    content = mask.read_bytes()
+    with pytest.raises(DataError, match="would be overwritten"):
+        quantify_paths(Files(None, mask), tmp_path, prior=Files(None, mask))
+    assert mask.read_bytes() == content
+
+
+def block(depth: int, *places: tuple[int, int, int], lungs_from: int = 0) -> Visit:
+    """Masks alone: blocks of 6 x 6 voxels at a column, from one slice to another, and lungs from a slice on."""
+    mask, sides = np.zeros((depth, 20, 40), bool), np.zeros((depth, 20, 40), np.uint8)
+    for column, first, end in places:
+        mask[first:end, 6:12, column : column + 6] = True
+    sides[lungs_from:-1, 2:18, 2:19], sides[lungs_from:-1, 2:18, 21:38] = 1, 2
+    geometry = Geometry(np.diag([2.0, 2.0, 3.0, 1.0]))
+    return Visit(study_of(mask, geometry, "drawn", None, from_sides(sides, geometry, "drawn")), None)
+
+
+def test_what_a_scan_cuts_off_is_not_said_to_have_grown_or_shrunk() -> None:
+    now, then = block(20, (3, 7, 13), (13, 3, 6), (30, 15, 18)), block(10, (3, 7, 10), (13, 3, 6), lungs_from=2)
+    there = {change.current: change for change in follow_up(now, then).changes}
+    told = {numbers: (change.verdict, change.reason) for numbers, change in there.items()}
+    outside = ("not comparable", "partly or wholly outside the earlier scan")
+    assert told == {(1,): outside, (2,): ("stable", ""), (3,): outside}
+    back = {change.prior: (change.verdict, change.reason) for change in follow_up(then, now).changes}
+    away = ("not comparable", "partly or wholly outside this scan")
+    assert back == {(1,): away, (2,): ("stable", ""), (3,): away}
+    warnings = " ".join(follow_up(now, then).warnings)
+    assert "2 of the changes cannot be told" in warnings
+    assert "This scan ends within the lungs and the other does not" in warnings
+    assert follow_up(now, then).prior_labels.dtype == np.uint8  # type: ignore[union-attr]
+    at_end = follow_up(block(10, (3, 8, 10)), block(10, (3, 6, 10))).changes[0]
+    assert (at_end.verdict, at_end.reason) == ("not comparable", "the earlier scan ends within it")

@@ -7,7 +7,7 @@ import pytest
 
 from dashboard.quantify.grid import voxel_ml
 from dashboard.quantify.lesions import find_lesions
-from dashboard.quantify.matching import Change, match
+from dashboard.quantify.matching import Change, Seen, match
 from models.types import Geometry
 
 SHAPE = (40, 60, 80)
@@ -23,14 +23,15 @@ def drawn(balls: Balls) -> np.ndarray:
     return mask
 
 
-def changes(before: Balls, after: Balls, matrix: np.ndarray | None = None, covers: np.ndarray | None = None):
+def changes(
+    before: Balls, after: Balls, matrix: np.ndarray | None = None, prior: Seen = Seen(), current: Seen = Seen()
+):
     """Of balls given on one grid, though the prior's own places are ``matrix`` away."""
     matrix = np.eye(4) if matrix is None else matrix
     old, new = find_lesions(drawn(before), GEOMETRY), find_lesions(drawn(after), GEOMETRY)
     there = find_lesions(drawn(before), Geometry(matrix @ GEOMETRY.affine))
-    covers = np.ones(SHAPE, dtype=bool) if covers is None else covers
     edge = float((1000 * voxel_ml(GEOMETRY)) ** (1 / 3))
-    return match(there.items, old.labels, new.items, new.labels, GEOMETRY, matrix, edge, covers)
+    return match(there.items, old.labels, new.items, new.labels, GEOMETRY, matrix, edge, prior, current)
 
 
 def one(found: tuple[Change, ...]) -> Change:
@@ -97,16 +98,25 @@ def test_small_changes_of_small_lesions_are_within_the_outline() -> None:
     assert (large.verdict, large.limit_percent) == ("stable", 25)
 
 
-def test_what_the_other_scan_does_not_show_is_not_compared() -> None:
-    covers = np.zeros(SHAPE, dtype=bool)
-    covers[:20] = True
-    assert one(changes([], [(30, 30, 30, 6)], covers=covers)).verdict == "not comparable"
-    away = np.eye(4)
-    away[:3, 3] = (0.0, 0.0, 300.0)
-    prior = find_lesions(drawn([(30, 30, 20, 6)]), GEOMETRY).items
-    empty = np.zeros(SHAPE, dtype=np.int32)
-    found = one(match(prior, empty, (), empty, GEOMETRY, away, 1.6, ~covers | covers))
-    assert found.verdict == "not comparable"
+@pytest.mark.parametrize(
+    ("before", "after", "seen", "verdict"),
+    [
+        (0, 1, {"current": Seen(outside={1})}, "not comparable"),
+        (1, 0, {"prior": Seen(outside={1})}, "not comparable"),
+        (1, 1, {"prior": Seen(cut={1})}, "not comparable"),
+        (1, 1, {"current": Seen(cut={1})}, "not comparable"),
+        (1, 1, {"current": Seen(outside={1})}, "not comparable"),
+        (1, 1, {"prior": Seen({2}, {2}), "current": Seen({2}, {2})}, "grown"),
+        (0, 1, {"current": Seen(cut={1})}, "new"),
+        (1, 0, {"prior": Seen(cut={1})}, "resolved"),
+    ],
+)
+def test_what_a_scan_does_not_show_whole_is_not_compared(
+    before: int, after: int, seen: dict[str, Seen], verdict: str
+) -> None:
+    change = one(changes([(30, 30, 30, 6)][:before], [(30, 30, 30, 9)][:after], **seen))
+    assert change.verdict == verdict
+    assert bool(change.reason) == (verdict == "not comparable")
 
 
 def test_places_of_the_prior_are_brought_onto_the_current_grid() -> None:

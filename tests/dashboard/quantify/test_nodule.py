@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from dashboard.__main__ import app
 from dashboard.quantify.lesions import axial_diameter
 from dashboard.quantify.nodule import measure_nodule, outline_nodule
+from dashboard.quantify.nodule_command import _point
 from models.errors import DataError
 from models.types import Geometry, Image, Modality
 
@@ -79,6 +80,7 @@ def test_few_slices_and_edges_are_noted() -> None:
     notes = measure_nodule(mask, GEOMETRY).notes
     assert any("1 slice only" in note for note in notes)
     assert any("edge of the picture" in note for note in notes)
+    assert any("last slice of the scan" in note for note in notes)
     with pytest.raises(DataError, match="empty"):
         measure_nodule(np.zeros_like(mask), GEOMETRY)
 
@@ -148,7 +150,18 @@ def test_the_command_writes_what_it_measures(tmp_path: Path) -> None:
     assert facts["mean_diameter_mm"] == pytest.approx(16, abs=0.7)
     written = nib.load(tmp_path / "out" / "nodule.nii.gz")
     np.testing.assert_array_equal(np.asanyarray(written.dataobj).T, truth)
-    np.testing.assert_allclose(written.affine, nib.load(ct).affine, atol=1e-5)
+    np.testing.assert_array_equal(written.affine, nib.load(ct).affine)
+    several = tmp_path / "several.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([np.asarray(nib.load(ct).dataobj)] * 2, -1), nib.load(ct).affine), several)
+    failed = CliRunner().invoke(app, ["nodule", str(several), "--mask", str(mask), "--out", str(tmp_path / "no")])
+    assert (failed.exit_code, "4-D" in failed.stderr) == (2, True)
+    turned = tmp_path / "turned.nii.gz"
+    nib.save(nib.load(ct).as_reoriented(np.array([[0, -1], [1, 1], [2, -1]])), turned)
+    run = CliRunner().invoke(app, ["nodule", str(turned), "--mask", str(mask), "--out", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    written = nib.load(tmp_path / "out" / "nodule.nii.gz")
+    np.testing.assert_array_equal(written.affine, nib.load(turned).affine)
+    np.testing.assert_array_equal(np.asanyarray(written.dataobj), truth.T[::-1, :, ::-1])
 
     point = CliRunner().invoke(app, ["nodule", str(ct), "--at", "45,45,20", "--out", str(tmp_path / "point")])
     assert json.loads(point.stdout)["volume_ml"] == pytest.approx(facts["volume_ml"], rel=0.3)
@@ -156,3 +169,23 @@ def test_the_command_writes_what_it_measures(tmp_path: Path) -> None:
         failed = CliRunner().invoke(app, ["nodule", str(ct), *options, "--out", str(tmp_path / "no")])
         assert failed.exit_code == 2
         assert failed.stderr.count("\n") == 1
+
+
+def test_a_vessel_along_the_slices_is_cut_off_where_the_scan_goes_on() -> None:
+    shape = (60, 60, 60)
+    z, y, x = np.indices(shape)
+    away = np.hypot((x - 30) * SPACING[0], (y - 30) * SPACING[1])
+    truth = np.hypot(away, (z - 30) * SPACING[2]) <= 6
+    hu = np.where(truth | (away <= 1.8), TISSUE, LUNG)
+    found = outline_nodule(scan(hu), (30, 30, 30))
+    assert np.ptp(np.flatnonzero(found.any(axis=(1, 2)))) * SPACING[2] < 20
+    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
+
+
+def test_a_point_in_millimetres_is_the_same_point() -> None:
+    turned = Geometry(np.array([[0, 0.7, 0, -50.0], [0.7, 0, 0, 20.0], [0, 0, 1.25, -300.0], [0, 0, 0, 1.0]]))
+    assert _point("-36.0,34.0,-275mm", SHAPE, turned) == (20, 20, 20)
+    assert _point("20,20,20", SHAPE, turned) == (20, 20, 20)
+    for text in ("1,2mm", "a,b,c", "1.5,2,3", "nan,1,2mm"):
+        with pytest.raises(DataError, match="COLUMN,ROW,SLICE"):
+            _point(text, SHAPE, turned)

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from dashboard.__main__ import app
 from dashboard.settings import settings
-from dashboard.volumes.export import map_nifti, positions_mm, volume_nifti
-from dashboard.volumes.types import VolumeMap
+from dashboard.volumes.export import map_nifti, positions_mm
+from dashboard.volumes.types import SliceScores, VolumeMap, VolumeRequest, VolumeResult
 from explainers.runtime.hidden import Ways
 from models.errors import DataError
 from models.io import read_case, read_uploads
@@ -75,7 +75,7 @@ def test_a_block_in_an_oblique_nifti_lands_at_the_same_millimetres(fit: Fit, ste
     image = read_case(tmp_path / "scan.nii.gz").image
     shown = brightness_map(image, InputSpec(64, 48, 1, fit), range(0, image.depth, step))
     np.testing.assert_allclose(centroid_lps(map_nifti(shown, image), tmp_path / "map.nii.gz"), centre, atol=0.35)
-    content = map_nifti(shown, image, nib.load(tmp_path / "scan.nii.gz").affine)
+    content = map_nifti(shown, image, tmp_path / "scan.nii.gz")
     np.testing.assert_allclose(centroid_lps(content, tmp_path / "map.nii.gz"), centre, atol=0.35)
     written = nib.load(tmp_path / "map.nii.gz")
     assert written.shape == size
@@ -108,18 +108,6 @@ def test_a_block_in_a_dicom_series_lands_at_the_same_millimetres(tmp_path: Path)
     (case,) = read_uploads(files).cases
     content = map_nifti(brightness_map(case.image, InputSpec(48, 48, 1), range(size[2])), case.image)
     np.testing.assert_allclose(centroid_lps(content, tmp_path / "map.nii.gz"), centre, atol=0.3)
-
-
-def test_values_are_kept_to_the_16th_bit_and_zero_is_zero(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(5, 7, 9)).astype(np.float32)
-    values[2] = 0
-    (tmp_path / "map.nii.gz").write_bytes(volume_nifti(values, Geometry(oblique((1, 1, 3)))))
-    data = nib.load(tmp_path / "map.nii.gz").get_fdata().T
-    assert np.abs(data - values).max() <= np.abs(values).max() / 65534 * 1.001
-    assert not data[2].any()
-    assert volume_nifti(values, Geometry(np.eye(4))) == volume_nifti(values, Geometry(np.eye(4)))
-    (tmp_path / "empty.nii.gz").write_bytes(volume_nifti(0 * values, Geometry(np.eye(4))))
-    assert not nib.load(tmp_path / "empty.nii.gz").get_fdata().any()
 
 
 def test_a_finer_grid_is_interpolated_linearly_and_unknown_slices_have_no_part() -> None:
@@ -218,6 +206,38 @@ def test_the_command_hides_blocks_and_explains_a_slice_in_depth(
     data = nib.load(tmp_path / "b" / "map.nii.gz").get_fdata()
     seen = np.flatnonzero(data.any(axis=(0, 1)))
     assert set(seen) <= set(range(told["highest_slice"] - 2, told["highest_slice"] + 3))
+
+
+def test_another_run_leaves_no_map_of_the_one_before_and_tells_of_further_volumes(
+    scan: Path, nodule_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "map.nii.gz").write_bytes(b"of another scan")
+    (out / "mine.txt").write_text("kept")
+    note = "Volume 1 of 2 is shown"
+    stored = nib.load(scan)
+    nib.Nifti1Image(np.stack([np.asarray(stored.dataobj)] * 2, -1), stored.affine).to_filename(scan)
+    monkeypatch.setattr("dashboard.volumes.command.explain_slices", no_map)
+    code, said, _ = run(scan, "--model", nodule_model, "--out", out)
+    assert code == 0, said
+    assert {path.name for path in out.iterdir()} == {"slices.csv", "volume.json", "mine.txt"}
+    assert note in said
+    assert note in json.loads((out / "volume.json").read_text())["notes"][0]
+
+
+def no_map(desk: object, request: VolumeRequest, owner: str, ctx: object, *, scores: SliceScores) -> VolumeResult:
+    return VolumeResult(scores, None, np.full(request.image.depth, np.nan, np.float32), 0, 0, True)
+
+
+def test_blocks_of_more_slices_than_memory_holds_are_refused(
+    scan: Path, make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(input={"height": 64, "width": 64, "modality": ["ct"]})
+    monkeypatch.setattr("dashboard.volumes.scan.MOST_VALUES", 3 * 64 * 64 + 1)
+    code, said, _ = run(scan, "--model", folder, "--occlusion-3d", "--out", tmp_path / "out")
+    assert code == 2
+    assert "A map of 7 slices takes too much memory; 3 fit" in said
 
 
 @pytest.mark.parametrize(
