@@ -100,7 +100,7 @@ def test_one_slice_in_depth_and_blocks_can_be_asked_for() -> None:
     test.session_state["volume_view"].params["occlusion-3d"] = {"passes": 60}
     test.segmented_control[0].set_value("blocks").run()
     test.button(key="volume-start").click().run()
-    until(test, lambda now: "of the score of slice 4" in " ".join(line.value for line in now.markdown))
+    until(test, lambda now: all(button.key != "volume-stop" for button in now.button))
     said = " ".join(line.value for line in test.markdown)
     assert "**3-D occlusion** of the score of slice 4 (logit / ml)" in said
     assert not test.button(key="volume-start").disabled  # for another slice

@@ -58,9 +58,11 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float 
     raise RuntimeError(f"The app did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """serve(app_path, env=None) starts a Streamlit app on 127.0.0.1 (once per session and env) and returns its address."""
+    """serve(app_path, env=None) starts a Streamlit app on 127.0.0.1 (once per module and env) and returns its address.
+
+    They end with the module: an app goes on looking through its samples while nobody watches."""
     running: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[str, subprocess.Popen[bytes]]] = {}
 
     def start(app: Path | str, env: Mapping[str, str] | None = None) -> str:

@@ -89,13 +89,19 @@ def test_a_volume_is_explained_and_a_slice_opened_on_the_case_page(page: Page, a
     highest = re.search(r"on slice (\d+)", said)
     assert highest, said
     settle(page)
-    page.get_by_role("button", name="Go to the highest: Malignant").click()
     slice_number = int(highest[1])
-    assert slice_number - 1 != middle[2]
+    if slice_number - 1 == middle[2]:  # else there would be nowhere to go
+        viewer.get_by_test_id("plane-axial").locator(".stage").hover()
+        page.mouse.wheel(0, 100)
+        settle(page)
+        assert place(viewer) != middle
+    page.get_by_role("button", name="Go to the highest: Malignant").click()
     expect(viewer).to_have_attribute("data-at", f"{middle[0]} {middle[1]} {slice_number - 1}")
     page.wait_for_timeout(SETTLED)
     settle(page)
     page.get_by_role("button", name="Open this slice on the Case page").click()
-    expect(page).to_have_url(re.compile(rf"/one\?.*slice={slice_number}\b"), timeout=READY)
+    # The address leaves out the slice on which a volume opens anyway.
+    said_slice = "(?!.*slice=)" if slice_number - 1 == middle[2] else rf"(?=.*slice={slice_number}\b)"
+    expect(page).to_have_url(re.compile(rf"/one\?{said_slice}"), timeout=READY)
     expect(page.get_by_test_id("viewer")).to_have_attribute("data-ready", "true", timeout=READY)
     settle(page)

@@ -187,6 +187,9 @@ def test_channels_of_one_slice_are_hidden_together_and_laid_where_it_is(
     def hidden(number: int, boxes: np.ndarray, channels: tuple[int, int] | None) -> np.ndarray:
         assert number == 0
         assert channels is not None
+        inside = set(range(*channels))
+        copies = [(c, d) for c in inside for d in set(range(3)) - inside if np.array_equal(shown[c], shown[d])]
+        assert not copies, "what is hidden is still seen in another channel"
         left = []
         for top, row, height, width in boxes:
             one = shown.copy()
