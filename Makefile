@@ -18,7 +18,7 @@ run: $(VENV)/.run ## start the app on 127.0.0.1:8501 (PORT=... for another)
 	@$(BIN)/streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
 
 test: check $(VENV)/.browser ## run every check and test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(VENV)/.dev ## lint, types, layers, dependencies
 	$(BIN)/ruff check .

@@ -57,10 +57,16 @@ def test_steps_are_run_explained_and_compared(page: Page, address: str) -> None:
     assert before_and_after.count() >= 5 + 4  # before, after and the field; before and after; the model's own four
     shape = before_and_after.first.evaluate("one => [one.naturalWidth, one.naturalHeight]")
     assert shape[0] > 2 * shape[1]  # three planes beside each other
-    page.locator(".st-key-preparation-method").get_by_role("combobox").press(
-        "ArrowDown"
-    )  # a click may scroll, which shuts it
-    page.get_by_role("option", name="Grad-CAM", exact=True).click()
+    box, option = (
+        page.locator(".st-key-preparation-method").get_by_role("combobox"),
+        page.get_by_role("option", name="Grad-CAM", exact=True),
+    )
+    for _ in range(20):  # a list that opens while the page is still being drawn is shut again
+        if option.is_visible():
+            break
+        box.press("ArrowDown")
+        page.wait_for_timeout(500)
+    option.click(timeout=READY)
     expect(page.get_by_test_id("pane-prepared")).to_be_visible(timeout=READY)
     expect(page.get_by_test_id("pane-scan")).to_be_visible(timeout=READY)
     serious = [v["id"] for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -21,6 +22,9 @@ from tests.dashboard.quantify.thorax import LPS_TO_RAS, Ball, draw
 
 NEIGHBOURS = [step for step in product((-1, 0, 1), repeat=3) if any(step)]
 REACH = {6: 1, 18: 2, 26: 3}
+
+
+WHOLE = 5  # masks taken with the empty scan around them; the others are cut to what they mark
 
 
 def mosmed() -> list[Path]:
@@ -80,8 +84,10 @@ def by_graph(mask: np.ndarray) -> np.ndarray:
 
 
 def test_all_mosmed_masks_by_graph() -> None:
-    for path in mosmed():
+    for number, path in enumerate(mosmed()):
         mask, geometry = load(path)
+        if number >= WHOLE and mask.any():  # the rest of the scan is empty
+            mask = mask[ndimage.find_objects(mask.astype(np.uint8))[0]]
         found = find_lesions(mask, geometry)
         sizes = by_graph(mask)
         assert [lesion.voxels for lesion in found.items] == sizes.tolist(), path.name
