@@ -27,7 +27,7 @@ from models.types import FloatArray, Image, Target
 PAIRS = 50
 LEAST_IMAGES = 5
 CHEAP = 12  # inputs a map costs, gradients counted threefold; dearer methods are measured at fewer stages
-FEW = 4  # of the cascade's stages, for those
+FEW = 3  # of the cascade's stages, for those
 VIEWS: tuple[View, ...] = ("absolute", "signed")
 
 
@@ -66,11 +66,11 @@ def measure(
     ctx: RunContext,
     *,
     seed: int = 0,
-    copies: int = 3,
+    copies: int = 2,
 ) -> Iterator[Mapping[str, RandomisationResult]]:
     """Compares the maps of copies with other weights with the network's own, for the class that leads on each image.
 
-    Methods whose map costs more than twelve inputs are measured at four stages of the cascade and at no stage alone.
+    Methods whose map costs more than twelve inputs are measured at three stages of the cascade and at no stage alone.
 
     Args:
         images: planes; their inputs and one map a method and image are held in memory.

@@ -43,7 +43,12 @@ class Faithfulness(HidingCheck):
         order=20,
         brief="faithful {} over best control",
     )
-    rule = Rule(ok=0.05, fails=0.0, source="")
+    rule = Rule(
+        ok=0.05,
+        fails=0.0,
+        source="0 is the best control itself; a twentieth of the drop above it is our own limit: with the maps of another "
+        "image (benchmarks/trust.py, two models, 6 images each) the highest twentieth lay at -0.08 to 0.17 by method",
+    )
     shares = np.linspace(0, 1, STEPS + 1)
     names = ("deletion", "insertion")
     coarse, repeats = 1, len(_REPEATS)

@@ -85,6 +85,7 @@ class Located:
         seen: (H, W), pixels that hold image; all if None.
         group: patient or lesion.
         true_positive: whether the network calls the class there.
+        tuned: threshold of its own, tuned on images other than this one; that of the set if None.
     """
 
     values: FloatArray
@@ -92,6 +93,7 @@ class Located:
     seen: Mask | None = None
     group: Hashable = None
     true_positive: bool = True
+    tuned: float | None = None
 
 
 class Localised(BaseModel):
@@ -101,7 +103,7 @@ class Localised(BaseModel):
         measures: means by name ("pointing", "iou_otsu", "iou_tuned", "energy", "auprc", "base").
         blob, elsewhere: the same of the centre blob, and of one copy of each map put elsewhere.
         margin: of the area under precision and recall, over the better of these two, image by image's mean.
-        tuned: the threshold that ``iou_tuned`` was had with, of the map's maximum.
+        tuned: the set's threshold, of the map's maximum; None where there was none, or each case had its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -164,7 +166,7 @@ def localise_set(
             (centre_blob(shape, seen), blob),
             (moved(one.values, seen, rng), elsewhere),
         ):
-            found.append(place(values, one.mask, seen, tuned, tolerance))
+            found.append(place(values, one.mask, seen, tuned if one.tuned is None else one.tuned, tolerance))
         groups.append(number if one.group is None else one.group)
         right.append(one.true_positive)
     kept = np.array(right, dtype=bool)

@@ -39,7 +39,12 @@ class Road(HidingCheck):
         order=40,
         brief="ROAD {} over best control",
     )
-    rule = Rule(ok=0.05, fails=0.0, source="")
+    rule = Rule(
+        ok=0.05,
+        fails=0.0,
+        source="0 is the best control itself; a twentieth of the drop above it is our own limit: with the maps of another "
+        "image (benchmarks/trust.py, two models, 6 images each) the highest twentieth lay at -0.26 to 0.22 by method",
+    )
     shares = np.array([0.1, 0.2, 0.4, 0.6])
     names = ("most relevant first", "least relevant first")
     coarse, repeats = 1, len(_OFFSETS)

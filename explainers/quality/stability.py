@@ -98,7 +98,13 @@ class Stability:
         order=25,
         brief="stable {}",
     )
-    rule = Rule(ok=0.7, fails=0.5, source="")
+    rule = Rule(
+        ok=0.7,
+        fails=0.5,
+        source="at 0.7 half of the variance of the ranks is shared, at 0.5 a quarter; maps of two different images "
+        "(benchmarks/trust.py, two models, 6 images each) reached 0.03 to 0.34 in the highest twentieth, coarse class "
+        "activation maps 0.64 and 0.91",
+    )
 
     def cost(self, evidence: Evidence) -> int:
         """See ``explainers.quality.types.Check``."""
