@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from dashboard.anatomy._base import FINDERS, Mask, Parts
 from dashboard.anatomy._pixels import Array, closed, full_size, largest, opened, otsu, rim, working
@@ -89,15 +90,13 @@ def oval(mask: Mask) -> float:
     """Intersection over union with the ellipse of the same middle and second moments."""
     points = np.argwhere(mask).astype(np.float64)
     middle, spread = points.mean(axis=0), np.cov(points.T)
-    away = np.stack(np.indices(mask.shape), axis=-1) - middle
+    away = np.moveaxis(np.indices(mask.shape), 0, -1) - middle
     ellipse = np.einsum("...i,ij,...j->...", away, np.linalg.inv(spread), away) <= 4
     return float((ellipse & mask).sum() / (ellipse | mask).sum())
 
 
 def hull_area(mask: Mask) -> float:
     """Area of the convex hull, in pixels."""
-    from scipy.spatial import ConvexHull  # reads compiled code that most pictures do not need
-
     rows, columns = np.nonzero(mask ^ ndimage.binary_erosion(mask))
     points = np.stack([rows, columns], axis=1).astype(np.float64)
     if len(points) < 3 or np.ptp(rows) == 0 or np.ptp(columns) == 0:

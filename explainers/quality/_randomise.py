@@ -40,13 +40,15 @@ class _Method:
     maps: FloatArray
     looks: dict[View, NDArray[np.float64]] = field(default_factory=dict)
     ordered: dict[View, NDArray[np.float64]] = field(default_factory=dict)
+    pairs: dict[View, NDArray[np.float64]] = field(default_factory=dict)
     full: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     similarities: list[StageSimilarity] = field(default_factory=list)
 
-    def keep(self) -> None:
-        """The true maps in the forms that the others are compared in."""
+    def keep(self, seed: int) -> None:
+        """The true maps in the forms that the others are compared in, and how alike pairs of them are."""
         for view in VIEWS:
             self.looks[view], self.ordered[view] = shown(self.maps, view), ranks(self.maps, view)
+            self.pairs[view] = _pairs(self.looks[view], view, seed)
 
     def compare(self, maps: FloatArray) -> NDArray[np.float64]:
         """(4, n): structural similarity and rank correlation with the true maps, of each view."""
@@ -94,7 +96,7 @@ def measure(
     known = []
     for explainer, params in methods:
         known.append(_Method(explainer, params, _maps(handle, explainer, params, prepared, targets, ctx)))
-        known[-1].keep()
+        known[-1].keep(seed)
     every = stages(handle.copied(), prepared[0].tensor)
     for label, chosen, mode, draws in _plan(every, copies):
         due = [one for one in known if _due(one, prepared[0], every, label, mode)]
@@ -168,7 +170,7 @@ def _similarity(
 
 
 def _result(one: _Method, seed: int) -> RandomisationResult:
-    pairs = {view: _pairs(one.looks[view], view, seed) for view in VIEWS}
+    pairs = one.pairs
     margin = Estimate(mean=None)
     if len(one.full):
         reference = replicate_means(pairs["absolute"], seed=seed)
@@ -176,10 +178,7 @@ def _result(one: _Method, seed: int) -> RandomisationResult:
         low, high = np.percentile(spread, (2.5, 97.5))
         middle = float(pairs["absolute"].mean() - one.full.mean())
         margin = Estimate(mean=middle, low=float(low), high=float(high), n=len(one.full), groups=len(one.full))
-    cascade = sorted(
-        (stage for stage in one.similarities if stage.mode == "cascading"),
-        key=lambda stage: stage is one.similarities[0],
-    )
+    cascade = sorted((stage for stage in one.similarities if stage.mode == "cascading"), key=lambda stage: stage.depth)
     alone = [stage for stage in one.similarities if stage.mode == "independent"]
     return RandomisationResult(
         method=one.explainer.spec.id,

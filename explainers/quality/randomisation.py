@@ -81,10 +81,15 @@ class Randomisation:
             "ok": f"With random weights the map looks different {numbers}: it depends on what the network learnt.",
             "weak": f"With random weights the map is about as similar as a map of another image {numbers}: how much of"
             " it comes from what the network learnt cannot be said.",
-            "fails": f"The map looks the same with random weights {numbers}: it shows the picture's outlines or the"
-            " network's build, not what was learnt, and says little about this decision.",
+            "fails": f"With random weights the map still resembles itself more than a map of another image does {numbers}:"
+            " part of it is the picture itself or the network's build, not what was learnt.",
         }[result.level]
-        if looks_same(result.upper_half):
+        if looks_same(full):
+            sentence = (
+                f"The map looks the same with random weights {numbers}: it shows the picture's outlines, not what was learnt,"
+                " and says nothing about this decision."
+            )
+        elif looks_same(result.upper_half):
             sentence = (
                 f"The map looks the same (similarity {upper.mean:.2f}) with the upper half of the network random: it shows the"
                 " picture's outlines, not what was learnt, and says little about this decision."
