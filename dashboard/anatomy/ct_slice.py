@@ -8,6 +8,7 @@ also where a crop has cut the wall off. Sides are told only where the header say
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from dashboard.anatomy._base import FINDERS, Mask, Parts
@@ -83,7 +84,7 @@ def dark_parts(image: Image) -> Mask:
     return np.asarray(grey < otsu(grey))
 
 
-def _lungs(labels: np.ndarray, count: int, outside: Mask, body: Mask) -> Mask | None:  # type: ignore[type-arg]
+def _lungs(labels: NDArray[np.int32], count: int, outside: Mask, body: Mask) -> Mask | None:
     sizes = np.bincount(labels.ravel(), minlength=count + 1) / labels.size
     inside = np.bincount(labels[body], minlength=count + 1) / np.maximum(sizes * labels.size, 1)
     # Where the body's own wall is in the picture, dark that meets its edge is air between body, arms and table.

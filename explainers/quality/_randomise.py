@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from explainers.passes import Passes
 from explainers.quality._bootstrap import Estimate, estimate, replicate_means
-from explainers.quality._randomised import RandomisationResult, StageSimilarity
+from explainers.quality._randomised import UPPER, RandomisationResult, StageSimilarity
 from explainers.quality._reinit import Stage, redraw, stages
 from explainers.quality._similarity import View, ranks, shown, spearman, ssim
 from explainers.reduce import reduce_channels
@@ -27,7 +27,6 @@ from models.types import FloatArray, Image, Target
 PAIRS = 50
 LEAST_IMAGES = 5
 CHEAP = 12  # inputs a map costs, gradients counted threefold; dearer methods are measured at fewer stages
-FEW = 3  # of the cascade's stages, for those
 VIEWS: tuple[View, ...] = ("absolute", "signed")
 
 
@@ -129,8 +128,13 @@ def _plan(
 def _due(one: _Method, prepared: Prepared, every: Sequence[Stage], label: str, mode: str) -> bool:
     spec = one.explainer.spec
     cost = spec.cost(one.params, prepared.grid_shape) * (3 if spec.family == "gradient" else 1)
-    few = {every[index].name for index in np.linspace(0, len(every) - 1, FEW).round().astype(int)}
-    return cost <= CHEAP or (mode == "cascading" and label in few)
+    return cost <= CHEAP or (mode == "cascading" and label in _few(every))
+
+
+def _few(every: Sequence[Stage]) -> set[str]:
+    """The stages that verdicts rest on: the first, the end of the upper third, the last."""
+    third = next(number for number in range(1, len(every) + 1) if number / len(every) >= UPPER)
+    return {every[number].name for number in (0, third - 1, len(every) - 1)}
 
 
 def _redrawn(handle: ModelHandle, chosen: Sequence[Stage], batch: torch.Tensor, seed: int) -> ModelHandle:

@@ -15,14 +15,15 @@ from explainers.types import ParamValue
 from models.card import ModelCard
 
 FILE = "evaluation/randomisation.json"
+UPPER = 0.3  # share of the stages that counts as the upper third: 3 of 10, 3 of 7
 SAME = 0.9  # similarity from which on two maps look the same
 RULE = Rule(
     0.0,
     0.0,
     "Arun et al. 2021 (doi:10.1148/ryai.2021200267), figure 3: passed when the similarity at full randomisation is below"
     " that of 50 random pairs of maps; here with the 95 % interval of the difference. Fails also where the map looks the same"
-    " (similarity 0.9) with the upper half of the network random: on the shipped models guided backpropagation stays at"
-    " 0.95 to 0.99 and every other method below 0.8",
+    " (similarity 0.9) with the upper third of the network random: there guided backpropagation stays at 0.96 to 0.98 on the"
+    " five shipped classifiers (20 test images each)",
 )
 
 
@@ -67,15 +68,15 @@ class RandomisationResult(_Table):
     def level(self) -> Level:
         if self.margin.mean is None or self.margin.low is None:
             return "not assessable"
-        if looks_same(self.upper_half):
+        if looks_same(self.upper_third):
             return "fails"
         found = RULE.level(self.margin.mean, self.margin.low, self.margin.high)
         return "weak" if found == "ok" and looks_same(self.cascade[0]) else found
 
     @property
-    def upper_half(self) -> StageSimilarity:
-        """The first of the cascade with at least half of the stages drawn anew."""
-        return next(one for one in self.cascade if one.depth >= 0.5)
+    def upper_third(self) -> StageSimilarity:
+        """The first of the cascade with the upper third of the stages drawn anew."""
+        return next(one for one in self.cascade if one.depth >= UPPER)
 
     @property
     def cascade(self) -> tuple[StageSimilarity, ...]:

@@ -4,7 +4,7 @@ A property of a network and a method, not of an image: measured once (:func:`mea
 benchmarks.randomisation``), stored beside the card, and read by the check. The pass rule is that of Arun et al. 2021:
 with all weights drawn anew, the map must resemble the true one less, on average, than two maps of different images
 resemble each other. Adebayo et al. also call a map invariant that does not follow the upper layers; that is asked here by
-how alike it stays with the upper half drawn anew, which guided backpropagation does and gradients do not.
+how alike it stays with the upper third drawn anew, which guided backpropagation does and gradients do not.
 
 Differs: HOG similarity is left out; several fully random copies instead of one, so that no single draw decides; what
 counts is the interval of the margin, not the means alone; maps are compared at the scale of a hundredth of the picture
@@ -75,7 +75,7 @@ class Randomisation:
     def _verdict(self, result: RandomisationResult) -> Verdict:
         full = result.cascade[-1]
         with_random, pairs = full.ssim["absolute"], result.pairs["absolute"]
-        upper = result.upper_half.ssim["absolute"]
+        upper = result.upper_third.ssim["absolute"]
         numbers = f"(similarity {with_random.mean:.2f}; two maps of different images: {pairs.mean:.2f})"
         sentence = {
             "ok": f"With random weights the map looks different {numbers}: it depends on what the network learnt.",
@@ -89,9 +89,9 @@ class Randomisation:
                 f"The map looks the same with random weights {numbers}: it shows the picture's outlines, not what was learnt,"
                 " and says nothing about this decision."
             )
-        elif looks_same(result.upper_half):
+        elif looks_same(result.upper_third):
             sentence = (
-                f"The map looks the same (similarity {upper.mean:.2f}) with the upper half of the network random: it shows the"
+                f"The map looks the same (similarity {upper.mean:.2f}) with the upper third of the network random: it shows the"
                 " picture's outlines, not what was learnt, and says little about this decision."
             )
         elif result.level == "weak" and looks_same(result.cascade[0]):

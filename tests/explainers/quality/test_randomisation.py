@@ -68,7 +68,7 @@ def test_what_follows_the_picture_fails_and_gradients_pass(
     assert levels["saliency"] == "ok"
     assert levels["grad-cam"] in ("ok", "weak")
     edges = found["edges"]
-    assert edges.upper_half.ssim["absolute"].mean == pytest.approx(1.0)
+    assert edges.upper_third.ssim["absolute"].mean == pytest.approx(1.0)
     assert found["grad-cam"].margin.mean is not None
     assert found["grad-cam"].margin.mean > 0
 
@@ -79,7 +79,7 @@ def test_stages_and_counts(net: Stack, folder: Path, results: dict[str, Randomis
     assert [stage.stage for stage in saliency.cascade] == names
     assert [stage.depth for stage in saliency.cascade] == pytest.approx([number / 7 for number in range(1, 8)])
     assert [stage.stage for stage in saliency.similarities if stage.mode == "independent"] == names[1:]
-    assert saliency.upper_half.stage == "blocks.3"
+    assert saliency.upper_third.stage == "blocks.4"  # three of seven
     assert all(stage.ssim["absolute"].n == 8 for stage in saliency.similarities)
     assert saliency.pairs["absolute"].n == 28  # all pairs of eight maps, fewer than fifty
     margin = saliency.pairs["absolute"].mean - saliency.cascade[-1].ssim["absolute"].mean
@@ -96,7 +96,7 @@ def test_dear_methods_are_measured_at_few_stages(net: Stack, folder: Path) -> No
         copies=1,
     )
     (result,) = found.values()
-    assert [stage.stage for stage in result.cascade] == ["head", "blocks.3", "blocks.0"]
+    assert [stage.stage for stage in result.cascade] == ["head", "blocks.4", "blocks.0"]
     assert len(result.similarities) == 3
 
 
