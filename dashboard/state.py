@@ -6,7 +6,7 @@ import atexit
 import secrets
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
@@ -58,6 +58,14 @@ def quantify_jobs() -> KeptJobs[Quantities]:
     """Measuring of scans, one at a time for the process."""
     made: KeptJobs[Quantities] = KeptJobs()
     atexit.register(made.close)
+    return made
+
+
+@st.cache_resource(show_spinner=False)
+def hunt_jobs() -> KeptJobs[Any]:
+    """Hunts for failures over many cases, one at a time for the process."""
+    made: KeptJobs[Any] = KeptJobs()
+    atexit.register(made.close)  # before the desk that they ask
     return made
 
 

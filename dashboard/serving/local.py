@@ -22,6 +22,7 @@ from dashboard.serving.types import (
     request_key,
 )
 from explainers import EXPLAINERS
+from explainers.quality.masks import cover
 from explainers.runtime.choices import Choices
 from explainers.runtime.model import PreparedModel
 from explainers.types import Attribution, ParamValue
@@ -150,6 +151,16 @@ class LocalEngine:
         model = self._model(model_id)
         with model.passes(ctx) as passes:
             return hide(passes, model.exact.prepare(image), boxes, fill, channels)
+
+    def covered(
+        self, model_id: str, image: Image, masks: Sequence[NDArray[np.bool_]], fill: str, ctx: RunContext
+    ) -> FloatArray:
+        model = self._model(model_id)
+        with model.passes(ctx) as passes:
+            return cover(passes, model.exact.prepare(image), masks, fill)
+
+    def features(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> FloatArray:
+        return self._model(model_id).features(images, ctx)
 
     def expect(self, request: ExplainRequest) -> None:
         model = self._loaded.get(request.model_id)

@@ -140,6 +140,20 @@ class Engine(Protocol):
         """
         ...
 
+    def covered(
+        self, model_id: str, image: Image, masks: Sequence[NDArray[np.bool_]], fill: str, ctx: RunContext
+    ) -> FloatArray:
+        """Logits (n, K) of a plane image with one (H, W) mask of it at a time covered.
+
+        Args:
+            fill: what covers, as of occlusion.
+        """
+        ...
+
+    def features(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> FloatArray:
+        """(n, D) float32, what the network's last layer reads of each image; D is 0 where it reads no such vector."""
+        ...
+
     def health(self) -> Health: ...
 
     def close(self) -> None: ...

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from explainers.methods._baselines import baseline
+from explainers.passes import Passes
 from models.errors import DataError
 from models.preprocess import Prepared
+from models.types import FloatArray
 
 Mask = NDArray[np.bool_]
 
@@ -37,6 +41,24 @@ def to_grid(mask: Mask, prepared: Prepared) -> Mask:
 def all_to_grid(masks: Mapping[str, Mask], prepared: Prepared) -> dict[str, Mask]:
     """Several, by name."""
     return {name: to_grid(mask, prepared) for name, mask in masks.items()}
+
+
+def cover(passes: Passes, prepared: Prepared, masks: Sequence[Mask], fill: str) -> FloatArray:
+    """Logits (n, K) of the input with one mask at a time showing the baseline ``fill`` instead.
+
+    Args:
+        masks: one or more, (H, W) of the plane image each.
+
+    Raises:
+        DataError: a mask has not the image's shape.
+    """
+    shown = baseline(prepared, fill)
+    parts = []
+    for first in range(0, len(masks), passes.windows):
+        stack = np.stack([to_grid(mask, prepared) for mask in masks[first : first + passes.windows]])[:, None]
+        parts.append(passes.logits(torch.where(torch.from_numpy(stack).to(shown.device), shown, prepared.tensor)))
+    found: FloatArray = torch.cat(parts).float().cpu().numpy()
+    return found
 
 
 def seen_of(prepared: Prepared) -> Mask:

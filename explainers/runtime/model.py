@@ -26,7 +26,7 @@ from explainers.targets import checked
 from explainers.types import Attribution, ExplainerSpec, ParamValue
 from models.context import RunContext
 from models.handle import ModelHandle, Outputs
-from models.types import Image, Prediction, Target
+from models.types import FloatArray, Image, Prediction, Target
 
 Show = Callable[[Sequence[Attribution]], None]
 _KEPT_ANSWERS = 4096  # of a dozen windows each, a few hundred numbers
@@ -84,6 +84,16 @@ class PreparedModel:
             len(images), size, lambda part: self._folded.predict(images[part], ctx, batch_size=size, run=run)
         )
         return tuple(prediction for _, part in parts for prediction in part)
+
+    def features(self, images: Sequence[Image], ctx: RunContext) -> FloatArray:
+        """(n, D) float32, what the last layer reads; D is 0 where no layer reads a vector."""
+        size = most(self.exact.device)
+        parts = in_batches(
+            len(images),
+            size,
+            lambda part: self.exact.forward(torch.cat([self.exact.prepare(one).tensor for one in images[part]]), ctx),
+        )
+        return np.concatenate([outputs.features for _, outputs in parts])
 
     def expect_many(self) -> None:
         """Take a second or two now to score faster from here on. Scores move by rounding, up to 1e-5."""

@@ -80,6 +80,13 @@ def _ranking(digest: str, kind: str, column: int | None, _table: AuditTable) -> 
 
 
 def failures_tab(audit: Audit) -> None:
+    """One way to look for failures at a time."""
+    titles = {name: title for name, (title, _) in SECTIONS.items()}
+    section = choice("Look for", titles, "failures-section")
+    SECTIONS[section][1](audit)
+
+
+def _listed_cases(audit: Audit) -> None:
     """One list at a time; choosing lines opens their cases."""
     table = audit.table
     left, right = st.columns([3, 1], vertical_alignment="bottom")
@@ -173,3 +180,8 @@ def _nothing(kind: str) -> str:
     if kind == "labels":
         return "No label is suspected here; classes with fewer than ten cases of a label are not judged."
     return "No label is known here, so nothing can be ranked."
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Audit], None]]] = {
+    "cases": ("Cases to look at first", _listed_cases),
+}
