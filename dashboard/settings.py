@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 from platformdirs import user_cache_path
@@ -20,6 +21,8 @@ class Settings(BaseSettings):
     models: a folder of the user's own model folders, or one model folder.
     cache: results live here, readable by the user alone.
     cache_mb: oldest results go first beyond this size.
+    trust: "auto" checks the maps of a case as soon as they are there, where that takes a minute and a half at most; "ask" waits
+        to be asked.
     """
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", extra="ignore")
@@ -28,6 +31,12 @@ class Settings(BaseSettings):
     models: Path | None = None
     cache: Path = Field(default_factory=lambda: user_cache_path("sightline"))
     cache_mb: int = Field(default=2048, ge=16)
+    trust: Literal["auto", "ask"] = "auto"
+
+    @property
+    def verdicts_mb(self) -> int:
+        """What trust checks may take of the cache."""
+        return max(16, self.cache_mb // 8)
 
     @property
     def resolved_device(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import secrets
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import streamlit as st
@@ -17,12 +17,18 @@ from dashboard.library import Library, Summary
 from dashboard.quantify.visits import Quantities
 from dashboard.serving.factory import make_engine
 from dashboard.settings import settings
+from dashboard.trust.judge import Judge
+from dashboard.trust.store import VerdictStore
 from dashboard.volumes.desk import VolumeDesk
+from dashboard.whatif.flip import Flip
+from dashboard.whatif.types import Edit, Mask
 from explainers.types import ParamValue
 from models.types import Case
 
 T = TypeVar("T")
 CASE_PAGE = "case-page"  # under which app.py keeps the page
+MOST_UNDONE = 20
+KEPT_WHATIFS = 8
 DEFAULT_METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 
 
@@ -32,6 +38,7 @@ class Services:
 
     desk: Desk
     library: Library
+    judge: Judge
 
 
 @st.cache_resource(show_spinner="Starting Sightline ...")
@@ -42,7 +49,8 @@ def services() -> Services:
     # Threads inside torch must have come to an end before the interpreter does.
     atexit.register(desk.close)
     atexit.register(library.close)
-    return Services(desk, library)
+    verdicts = VerdictStore(config.cache / "verdicts", config.verdicts_mb)
+    return Services(desk, library, Judge(desk, verdicts))
 
 
 @st.cache_resource(show_spinner=False)
@@ -65,6 +73,14 @@ def quantify_jobs() -> KeptJobs[Quantities]:
 def hunt_jobs() -> KeptJobs[Any]:
     """Hunts for failures over many cases, one at a time for the process."""
     made: KeptJobs[Any] = KeptJobs()
+    atexit.register(made.close)  # before the desk that they ask
+    return made
+
+
+@st.cache_resource(show_spinner=False)
+def flip_jobs() -> KeptJobs[Flip]:
+    """Searches for the smallest region that turns a call, which need not wait for a hunt over many cases."""
+    made: KeptJobs[Flip] = KeptJobs()
     atexit.register(made.close)  # before the desk that they ask
     return made
 
@@ -98,6 +114,8 @@ class CaseView:
         params: method id to the settings the reader changed.
         stopped: keys of explanations the reader stopped.
         held: keys of the jobs this page has asked for.
+        evidence: the method whose evidence is shown; "" for none.
+        judging: key of the checks under way; ``checked`` holds those that the reader asked for.
     """
 
     case_id: str = ""
@@ -111,6 +129,9 @@ class CaseView:
     params: dict[str, dict[str, ParamValue]] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
+    evidence: str = ""
+    judging: str = ""
+    checked: set[str] = field(default_factory=set)
 
     def open(self, case_id: str) -> None:
         """Turn to another case: finding and model are chosen anew, methods and settings stay."""
@@ -222,6 +243,67 @@ class QuantifyView:
     asked: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class WhatIf:
+    """What the reader has changed on the picture of one case.
+
+    Attributes:
+        edits: those kept, in order; ``past`` are the lists before, for undoing.
+        drawn: (H, W), the region on the drawing; ``region`` says what is done with it, ``params`` with which settings.
+        version: raised when the region is changed otherwise than by drawing; ``round`` when the list is, otherwise than by
+            its controls; ``added`` counts all edits ever kept.
+        flip: key of the search for the smallest region that turns the call, "" for none.
+        explain: whether the edited picture's maps are shown.
+        held, stopped: keys of explanations, as of the Case page.
+    """
+
+    edits: tuple[Edit, ...] = ()
+    past: list[tuple[Edit, ...]] = field(default_factory=list)
+    drawn: Mask | None = None
+    version: int = 0
+    round: int = 0
+    added: int = 0
+    region: str = "cover"
+    params: dict[str, dict[str, ParamValue]] = field(default_factory=dict)
+    flip: str = ""
+    explain: bool = False
+    held: set[str] = field(default_factory=set)
+    stopped: set[str] = field(default_factory=set)
+
+    def change(self, edits: tuple[Edit, ...]) -> None:
+        """Another list of edits; the one before can be had again."""
+        self.past = [*self.past[-(MOST_UNDONE - 1) :], self.edits]
+        self.edits = edits
+
+    def add(self, edit: Edit) -> None:
+        self.added += 1
+        self.change((*self.edits, replace(edit, number=self.added)))
+
+    def undo(self) -> None:
+        if self.past:
+            self.edits, self.round = self.past.pop(), self.round + 1
+
+    def draw(self, mask: Mask | None) -> None:
+        """Put another region on the drawing."""
+        if mask is not None:
+            mask.setflags(write=False)
+        self.drawn, self.version = mask, self.version + 1
+
+
+@dataclass
+class WhatIfViews:
+    """By case; the last few that were opened."""
+
+    cases: dict[str, WhatIf] = field(default_factory=dict)
+
+    def of(self, case_id: str) -> WhatIf:
+        found = self.cases.pop(case_id, None) or WhatIf()
+        self.cases[case_id] = found
+        while len(self.cases) > KEPT_WHATIFS:
+            del self.cases[next(iter(self.cases))]
+        return found
+
+
 def _session(key: str, kind: type[T]) -> T:
     """The session's object of that kind, made when first asked for."""
     if key not in st.session_state:
@@ -256,6 +338,10 @@ def preparation_view() -> PreparationView:
 
 def quantify_view() -> QuantifyView:
     return _session("quantify_view", QuantifyView)
+
+
+def whatif_view(case_id: str) -> WhatIf:
+    return _session("whatif_views", WhatIfViews).of(case_id)
 
 
 def to_case_page() -> None:

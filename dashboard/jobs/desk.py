@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from dashboard.jobs.runner import JobRunner, State
+from dashboard.jobs.runner import Job, JobRunner, State
 from dashboard.jobs.store import ResultStore
 from dashboard.serving.types import Engine, ExplainRequest, Explanation, image_digest
 from explainers import EXPLAINERS
@@ -117,6 +117,14 @@ class Desk:
             self.engine.expect(request)
         job = self._runner.submit(key, lambda ctx: self._work(key, request, ctx), owner, priority)
         return Answer(key, job.state, job.progress, job.message, job.result, False, job.partial, expected)
+
+    def job(self, key: str) -> Job[Any] | None:
+        """Other work with a network that was given to :meth:`submit`."""
+        return self._runner.get(key)
+
+    def submit(self, key: str, work: Callable[[RunContext], Any], owner: str, priority: int) -> Job[Any]:
+        """Other work with a network, in its turn; that of the same key once. ``keep_only`` lets go of it."""
+        return self._runner.submit(key, work, owner, priority)
 
     def in_turn(self, request: ExplainRequest, owner: str, ctx: RunContext) -> Explanation:
         """The explanation, waited for and worked on only when no reader's is; for the many of a volume.

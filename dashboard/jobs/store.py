@@ -1,153 +1,43 @@
-"""Results on disk, found again by content address: npz without pickle, JSON beside the arrays.
-
-A file holds maps and digests, no image and no patient data; its name is a hash. Any number of processes may share a
-folder: a file appears whole or not at all, and one that another process removes is as if it had never been there.
-"""
+"""Explanations on disk."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import threading
-import time
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dashboard.jobs.folder import ResultFolder
 from dashboard.serving.types import Explanation
 from explainers.types import Attribution
-from models.errors import SightlineError
 from models.types import Target
 
-PUTS = 64  # between two looks at what other processes have put
-DRAFT_S = 3600.0  # a draft this old is nobody's any more
-LOW = 0.9  # share of the limit that trimming leaves
 
+class ResultStore(ResultFolder[Explanation]):
+    """See :class:`dashboard.jobs.folder.ResultFolder`."""
 
-class ResultStore:
-    """A folder of explanations, mode 0700, bounded in size. Safe to call from any thread and process.
+    def pack(self, result: Explanation) -> dict[str, Any]:
+        attribution = result.attribution
+        facts = {
+            name: getattr(attribution, name)
+            for name in ("method", "title", "signed", "unit", "seed", "runtime_s", "completeness_error")
+        }
+        facts["params"], facts["facts"] = dict(attribution.params), dict(attribution.facts)
+        facts["target"] = asdict(attribution.target)
+        facts["image_shape"], facts["provenance"] = result.image_shape, dict(result.provenance)
+        arrays: dict[str, Any] = {
+            "values": attribution.values,
+            "grid_to_image": result.grid_to_image,
+            "facts": np.array(json.dumps(facts)),
+        }
+        if attribution.native is not None:
+            arrays["native"] = attribution.native
+        return arrays
 
-    Args:
-        limit_mb: when results pass it, the least recently used go. Each process counts what it puts and looks at
-            the folder only now and then, so that several may together pass it for a while by ``PUTS`` results each.
-    """
-
-    def __init__(self, folder: Path, limit_mb: int = 2048) -> None:
-        self._folder = folder
-        self._limit = limit_mb * 2**20
-        self._size = 0
-        self._puts = 0
-        self._lock = threading.Lock()
-        for level in (folder.parent, folder):
-            level.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        for path, used, _ in _stats(folder, ".tmp"):
-            if time.time() - used > DRAFT_S:
-                _discard(path)
-
-    def get(self, key: str) -> Explanation | None:
-        """The stored result, or None; a damaged file, or another result's, counts as absent and is removed."""
-        path = self._path(key)
-        try:
-            # In one read, so that a file which is replaced meanwhile is not read half. Zip keeps a CRC-32 of each array.
-            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                found = _from_arrays(dict(arrays), key)
-        except FileNotFoundError:
-            return None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, SightlineError):
-            _discard(path)
-            return None
-        with suppress(OSError):  # trimmed since it was read
-            os.utime(path)
-        return found
-
-    def put(self, key: str, explanation: Explanation) -> None:
-        """Write whole or not at all. Raises OSError where it cannot be written."""
-        path = self._path(key)
-        draft = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-        try:
-            with draft.open("wb") as file:
-                # Not compressed: maps hardly shrink, and to inflate one takes longer than to read it.
-                np.savez(file, **_to_arrays(explanation, key))
-                size = file.tell()
-            draft.replace(path)
-        finally:
-            _discard(draft)
-        with self._lock:
-            self._size += size
-            due = self._puts % PUTS == 0 or self._size > self._limit
-            self._puts += 1
-            if due:
-                self._trim()
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.npz"
-
-    def _trim(self) -> None:
-        """Count what is there, and remove the least recently used of what is too much."""
-        files = sorted(_stats(self._folder, ".npz"), key=lambda entry: entry[1])
-        self._size = sum(size for _, _, size in files)
-        if self._size <= self._limit:
-            return
-        for path, _, size in files:
-            if self._size <= LOW * self._limit:
-                return
-            _discard(path)
-            self._size -= size
-
-
-def _discard(path: Path) -> None:
-    with suppress(OSError):  # gone already, or not a file of ours
-        path.unlink()
-
-
-def _stats(folder: Path, ending: str) -> Iterator[tuple[Path, float, int]]:
-    """(path, time last used, bytes); a file that another process removes meanwhile is skipped."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.endswith(ending):
-                continue
-            try:
-                facts = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            yield Path(entry.path), facts.st_mtime, facts.st_size
-
-
-def _to_arrays(explanation: Explanation, key: str) -> dict[str, Any]:
-    attribution = explanation.attribution
-    facts = {
-        name: getattr(attribution, name)
-        for name in ("method", "title", "signed", "unit", "seed", "runtime_s", "completeness_error")
-    }
-    facts["key"] = key
-    facts["params"], facts["facts"] = dict(attribution.params), dict(attribution.facts)
-    facts["target"] = asdict(attribution.target)
-    facts["image_shape"], facts["provenance"] = explanation.image_shape, dict(explanation.provenance)
-    arrays: dict[str, Any] = {
-        "values": attribution.values,
-        "grid_to_image": explanation.grid_to_image,
-        "facts": np.array(json.dumps(facts)),
-    }
-    if attribution.native is not None:
-        arrays["native"] = attribution.native
-    return arrays
-
-
-def _from_arrays(arrays: dict[str, Any], key: str) -> Explanation:
-    """Raises ValueError for the result of another key."""
-    facts = json.loads(str(arrays["facts"]))
-    if facts.pop("key") != key:
-        raise ValueError(key)
-    provenance, shape = facts.pop("provenance"), facts.pop("image_shape")
-    target = Target(**facts.pop("target"))
-    attribution = Attribution(target=target, values=arrays["values"], native=arrays.get("native"), **facts)
-    return Explanation(attribution, arrays["grid_to_image"], (shape[0], shape[1]), provenance)
+    def unpack(self, arrays: dict[str, Any]) -> Explanation:
+        facts = json.loads(str(arrays["facts"]))
+        provenance, shape = facts.pop("provenance"), facts.pop("image_shape")
+        target = Target(**facts.pop("target"))
+        attribution = Attribution(target=target, values=arrays["values"], native=arrays.get("native"), **facts)
+        return Explanation(attribution, arrays["grid_to_image"], (shape[0], shape[1]), provenance)

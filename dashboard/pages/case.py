@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.cases import RESEARCH_NOTE, facts_line, middle_slice, readable
-from dashboard.jobs.desk import Answer
+from dashboard.cases import middle_slice
 from dashboard.quantities import sentence
 from dashboard.serving.types import ExplainRequest
-from dashboard.state import CaseView, Services, case_view, owner, services, uploads
+from dashboard.state import CaseView, Services, case_view, services, uploads
 from dashboard.widgets import maps
 from dashboard.widgets.case_header import from_link, header, target_of, to_link
 from dashboard.widgets.case_panels import about_panel, download_panel, findings_panel
-from dashboard.widgets.case_picker import case_picker, find_case, rows
+from dashboard.widgets.case_picker import case_picker, find_case
 from dashboard.widgets.case_quantities import quantities_panel, quantities_region
+from dashboard.widgets.case_viewer import Shown, case_viewer
 from dashboard.widgets.method_settings import method_settings
 from dashboard.widgets.operating_point import at_operating_point
-from dashboard.widgets.viewer.viewer import Pane, ViewerEvents, preload, viewer
 from models.card import ModelCard
 from models.errors import SightlineError
-from models.types import Case, Image, Prediction, Region
+from models.types import Case, Image, Prediction
 
 
 def page() -> None:
@@ -51,12 +50,8 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
         target = target_of(view, case, card, prediction)
         requests = {m: ExplainRequest(card.id, image, m, target, view.params.get(m, {})) for m in view.methods}
     to_link(view, case, index, card, target)
-    known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
-    every = 0.3 if any(answer.active for answer in known.values()) else None
-    preload(case.image, key="viewer")
-    slices = card.input.slices if card is not None else 1
     masks = (*maps.found_regions(prediction), *quantities_region(case, card, index, found.desk))
-    st.fragment(_viewer, run_every=every)(case, index, requests, view, found, slices, masks, every is not None)
+    known = case_viewer(Shown(case, index, card, requests, view, found, masks))
     quantities_panel(case, card, index, found.desk)
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
@@ -78,54 +73,6 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
             download_panel(case, index, ready, prediction)
         with settings:
             method_settings(view, found.desk.engine, card)
-
-
-def _viewer(
-    case: Case,
-    index: int,
-    requests: dict[str, ExplainRequest],
-    view: CaseView,
-    found: Services,
-    slices: int,
-    masks: tuple[Region, ...],
-    was_active: bool,
-) -> None:
-    """A fragment: while work is under way it alone runs again."""
-    known = maps.answers(found.desk, requests, owner(), view.held, view.stopped)
-    panes = [Pane("image", "Image", facts_line(case))]
-    panes += [maps.pane(method, method, answer, slices=slices) for method, answer in known.items()]
-    events = viewer(
-        case.image,
-        panes,
-        key="viewer",
-        slice_index=index,
-        regions=case.regions,
-        found=masks,
-        caption=[f"{case.title} · {facts_line(case)}", *_said(requests), RESEARCH_NOTE],
-        file_name=f"{case.id}.png",
-        preloaded=True,
-    )
-    _react(events, case, index, view, known, found)
-    if was_active and not any(answer.active for answer in known.values()):
-        st.rerun()  # the whole page: polling ends, downloads appear
-
-
-def _said(requests: dict[str, ExplainRequest]) -> list[str]:
-    return [f"{request.model_id}: {readable(request.target.label)}" for request in list(requests.values())[:1]]
-
-
-def _react(
-    events: ViewerEvents, case: Case, index: int, view: CaseView, known: dict[str, Answer], found: Services
-) -> None:
-    if maps.react(events, known, view.stopped, found.desk):
-        st.rerun()
-    if events.slice is not None and events.slice != index:
-        view.slices[case.id] = events.slice
-        st.rerun()
-    if events.page:
-        ids = [row.id for row in rows(found.library, uploads())]
-        view.open(ids[(ids.index(case.id) + events.page) % len(ids)])
-        st.rerun()
 
 
 def _predict(found: Services, card: ModelCard | None, image: Image) -> Prediction | None:

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from dashboard.serving import judging
 from dashboard.serving.types import (
     ExplainRequest,
     Explanation,
     Health,
+    JudgeRequest,
     LoadState,
     ModelFault,
+    Verdicts,
     image_digest,
     request_key,
 )
@@ -138,6 +141,15 @@ class LocalEngine:
             if not support.ok:
                 raise ExplainError(support.reason)
             return explanations(explainer.explain(passes, prepared, targets, params, request.seed))
+
+    def judge(self, request: JudgeRequest, ctx: RunContext) -> Verdicts:
+        if not request.maps:
+            raise ExplainError("There is no map to check; give one or more.")
+        return judging.judge(self._model(request.maps[0][0].model_id), request, ctx)
+
+    def judging_s(self, requests: Sequence[ExplainRequest]) -> float:
+        model = self._loaded.get(requests[0].model_id) if requests else None
+        return 0.0 if model is None else judging.forecast(model, requests)
 
     def hidden(
         self,

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from explainers.quality.types import Verdict
 from explainers.types import Attribution, ParamValue
 from models.card import ModelCard
 from models.context import RunContext
@@ -52,6 +53,26 @@ class Explanation:
     grid_to_image: NDArray[np.float64]
     image_shape: tuple[int, int]
     provenance: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeRequest:
+    """Maps of one plane image and target, by one model, to be checked.
+
+    Attributes:
+        maps: how each was asked for, and what came of it.
+        places: (H, W) masks of the image by name, of what it is known to show.
+        parts: (H, W) masks of parts of the body by name.
+        known: final verdicts that are had already, by map; their checks are not run again.
+    """
+
+    maps: tuple[tuple[ExplainRequest, Explanation], ...]
+    places: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    parts: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    known: tuple[tuple[Verdict, ...], ...] = ()
+
+
+Verdicts = tuple[tuple[Verdict, ...], ...]  # by map, in the order of the checks
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,14 @@ class Engine(Protocol):
         self, request: ExplainRequest, targets: Sequence[Target], ctx: RunContext
     ) -> tuple[Explanation, ...]:
         """The request for several targets, which share the passes of the network; its own target does not count."""
+        ...
+
+    def judge(self, request: JudgeRequest, ctx: RunContext) -> Verdicts:
+        """Every check of every map; what is found on the way goes to ``ctx.show`` as ``Verdicts``, coarse ones first."""
+        ...
+
+    def judging_s(self, requests: Sequence[ExplainRequest]) -> float:
+        """Seconds that checking maps of such requests will take; 0 while the model is not loaded. Does not wait."""
         ...
 
     def hidden(

@@ -42,6 +42,7 @@ class Faithfulness(HidingCheck):
         paper="Petsiuk et al. 2018, arXiv:1806.07421",
         order=20,
         brief="faithful {} over best control",
+        passes=True,
     )
     rule = Rule(
         ok=0.05,

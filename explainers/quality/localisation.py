@@ -247,9 +247,7 @@ class Localisation:
             numbers = f"(nothing in it speaks for the class; the place is {placed.base:.0%} of the picture)"
         sentence = {
             "ok": f"The map marks the known place, {names} {numbers}.",
-            "weak": f"The map leans towards the known place, {names}, but a blob in the middle of the picture does as well {numbers}."
-            if found.own <= found.blob
-            else f"The map leans towards the known place, {names}, but about as much as if it were put elsewhere by chance {numbers}.",
+            "weak": _leaning(found, names, numbers),
             "fails": f"The map does not mark the known place, {names} {numbers}: it does not show where the finding is.",
         }[found.level]
         low, high = found.interval
@@ -273,6 +271,16 @@ class Localisation:
                 "positive attribution in the place": "none" if np.isnan(placed.energy) else f"{placed.energy:.0%}",
             },
         )
+
+
+def _leaning(found: Against, names: str, numbers: str) -> str:
+    """What a map between marking the place and missing it is told."""
+    if found.own <= found.chance:
+        return f"The map marks the known place, {names}, no more than chance would {numbers}."
+    rival = "a blob in the middle of the picture does as well"
+    if found.own > found.blob:
+        rival = "about as much as if it were put elsewhere by chance"
+    return f"The map leans towards the known place, {names}, but {rival} {numbers}."
 
 
 def _hit(share: float) -> str:

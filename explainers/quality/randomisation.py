@@ -28,10 +28,22 @@ from explainers.quality._randomised import (
     stored,
 )
 from explainers.quality.types import CHECKS, CheckSpec, Evidence, Verdict
+from models.card import ModelCard
 
-__all__ = ["FILE", "RandomisationResult", "StageSimilarity", "StoredRandomisation", "measure", "stored"]
+__all__ = ["FILE", "RandomisationResult", "StageSimilarity", "StoredRandomisation", "doubts", "measure", "stored"]
 
 RUN = "python -m benchmarks.randomisation"
+
+
+def doubts(card: ModelCard) -> dict[str, tuple[str, str]]:
+    """By method that fails for this model: the layer it was measured at ("" where it has none), and why in a few words."""
+    found = {}
+    for method, result in stored(card).items():
+        if result.level == "fails":
+            same = looks_same(result.cascade[-1]) or looks_same(result.upper_third)
+            why = "it looks the same with random weights" if same else "it resembles itself even with random weights"
+            found[method] = (str(result.params.get("layer", "")), f"{why} of this model")
+    return found
 
 
 class Randomisation:

@@ -38,6 +38,7 @@ class Road(HidingCheck):
         paper="Rong et al. 2022, arXiv:2202.00449",
         order=40,
         brief="ROAD {} over best control",
+        passes=True,
     )
     rule = Rule(
         ok=0.05,

@@ -97,6 +97,7 @@ class Stability:
         paper="Alvarez-Melis and Jaakkola 2018, arXiv:1806.08049",
         order=25,
         brief="stable {}",
+        passes=True,
     )
     rule = Rule(
         ok=0.7,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from torch import Tensor
 
 from explainers import quality
-from explainers.quality.types import CHECKS, Check, Evidence, Level, Subject, Verdict
+from explainers.quality.types import CHECKS, Check, CheckSpec, Evidence, Level, Subject, Verdict
 from explainers.types import Attribution
 from models.errors import Cancelled, SightlineError
 from models.registry import discover
@@ -30,21 +30,34 @@ def evidence_of(subject: Subject, attributions: Sequence[Attribution], again: Se
     )
 
 
-def cost(evidence: Sequence[Evidence], chosen: Sequence[Check] | None = None) -> int:
+def cost(
+    evidence: Sequence[Evidence], chosen: Sequence[Check] | None = None, known: Container[tuple[int, str]] = ()
+) -> int:
     """Inputs that the network will pass at most, gradients counted threefold."""
-    return sum(check.cost(one) for check in (checks() if chosen is None else chosen) for one in evidence)
+    return sum(
+        check.cost(one)
+        for check in (checks() if chosen is None else chosen)
+        for index, one in enumerate(evidence)
+        if (index, check.spec.id) not in known
+    )
 
 
-def strip(evidence: Sequence[Evidence], chosen: Sequence[Check] | None = None) -> Iterator[tuple[int, Verdict]]:
+def strip(
+    evidence: Sequence[Evidence], chosen: Sequence[Check] | None = None, known: Container[tuple[int, str]] = ()
+) -> Iterator[tuple[int, Verdict]]:
     """Verdicts as they come: (index of the map, verdict), each replacing that check's earlier one of the map.
 
     First a coarse verdict of every check, cheap checks first, then finer ones in turn. A check that cannot be run on a
     map says so in its verdict; cancelling raises ``Cancelled``.
+
+    Args:
+        known: (index of the map, id of the check) that need not be run.
     """
     going = [
         (index, check, check.run(one))
         for check in (checks() if chosen is None else chosen)
         for index, one in enumerate(evidence)
+        if (index, check.spec.id) not in known
     ]
     while going:
         left = []
@@ -61,6 +74,19 @@ def strip(evidence: Sequence[Evidence], chosen: Sequence[Check] | None = None) -
                 if not verdict.final:
                     left.append((index, check, verdicts))
         going = left
+
+
+def spec_of(verdict: Verdict) -> CheckSpec:
+    """What the check of a verdict says of itself."""
+    discover(quality)
+    return CHECKS.get(verdict.check).spec
+
+
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """ "5 of 7 checks passed", of those that could be run; "nothing could be checked"."""
+    judged = [one for one in verdicts if one.level != "not assessable"]
+    passed = sum(one.level == "ok" for one in judged)
+    return f"{passed} of {len(judged)} checks passed" if judged else "nothing could be checked"
 
 
 def summary(verdicts: Iterable[Verdict]) -> Verdict:

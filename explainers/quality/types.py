@@ -65,6 +65,7 @@ class CheckSpec:
         paper: authors, year and identifier.
         order: place in the strip; cheap checks first.
         brief: the number in a line of numbers, with {} in its place ("stable {}").
+        passes: it passes the network; its verdict then rests on map, picture and network alone, and is worth keeping.
     """
 
     id: str
@@ -75,6 +76,7 @@ class CheckSpec:
     paper: str
     order: int = 100
     brief: str = ""
+    passes: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import dashboard.jobs.runner as runner_module
-import dashboard.jobs.store as store_module
+import dashboard.jobs.folder as store_module
 from dashboard.jobs.desk import Answer, Desk
 from dashboard.jobs.runner import Job, JobRunner
 from dashboard.jobs.store import ResultStore

@@ -1,5 +1,7 @@
 // One pane: header, picture, colour bar, note, and what is shown while there is no map.
 
+const STANDINGS = { ok: "✓", weak: "!", fails: "✕", unknown: "?", checking: "…" };
+
 class Pane {
   /** `act` holds what its buttons do: toggle(id), maximise(id), trigger(event, id). */
   constructor(act) {
@@ -25,12 +27,21 @@ class Pane {
     this.ring = el("div", { class: "ring", "aria-hidden": "true" });
     this.hint = el("div", { class: "hint", hidden: true });
     this.state = el("div", { class: "state", hidden: true });
-    this.stage = el("div", { class: "stage" }, this.canvas, this.ring, this.hint, this.state);
+    this.doubt = el("div", { class: "doubt", hidden: true });
+    this.stage = el("div", { class: "stage" }, this.canvas, this.ring, this.hint, this.doubt, this.state);
     this.low = el("span", { class: "scale-end" });
     this.high = el("span", { class: "scale-end" });
     this.bar = el("canvas", { class: "scale-bar", width: 256, height: 1, "aria-hidden": "true" });
     this.scale = el("div", { class: "scale" }, this.low, this.bar, this.high);
     this.note = el("div", { class: "note" });
+    this.standing = el("span", { class: "standing", "aria-hidden": "true" });
+    this.judged = el("span", { class: "judged" });
+    this.trust = el(
+      "button",
+      { type: "button", class: "trust", "data-testid": "trust", onclick: () => act.trigger("evidence", this.id) },
+      this.standing,
+      this.judged,
+    );
     this.root = el(
       "section",
       { class: "pane" },
@@ -38,6 +49,7 @@ class Pane {
       this.stage,
       this.scale,
       this.note,
+      this.trust,
     );
     this.shownState = "";
   }
@@ -58,7 +70,21 @@ class Pane {
     this.note.dataset.tone = facts.tone;
     setText(this.note, facts.note);
     this.note.title = facts.note;
+    this.doubt.hidden = !facts.doubt || !facts.map;
+    this.root.dataset.doubt = String(!this.doubt.hidden);
+    setText(this.doubt, facts.doubt);
+    this.showTrust(facts.trust);
     this.showState();
+  }
+
+  showTrust(trust) {
+    this.trust.hidden = !trust;
+    if (!trust) return;
+    this.trust.dataset.standing = trust.standing;
+    this.trust.title = trust.more || trust.text;
+    this.trust.setAttribute("aria-expanded", String(trust.open));
+    setText(this.standing, STANDINGS[trust.standing]);
+    setText(this.judged, trust.text);
   }
 
   get waits() {

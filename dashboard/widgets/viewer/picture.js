@@ -8,7 +8,8 @@ function composePicture(viewer) {
   const panes = viewer.shownPanes();
   const columns = Math.min(panes.length, viewer.columns);
   const pane = { width: SAVED_PANE, height: Math.round((SAVED_PANE * viewer.size.height) / viewer.size.width) };
-  const [head, scale, note] = [44, 40, panes.some(({ facts }) => facts.note) ? 34 : 8];
+  const said = (facts) => [facts.note, facts.trust?.text, facts.doubt].filter(Boolean);
+  const [head, scale, note] = [44, 40, 8 + 26 * Math.max(...panes.map(({ facts }) => said(facts).length))];
   const tall = head + pane.height + scale + note;
   const rows = Math.ceil(panes.length / columns);
   const canvas = document.createElement("canvas");
@@ -28,8 +29,10 @@ function composePicture(viewer) {
     const piece = document.createElement("canvas");
     Object.assign(piece, pane);
     viewer.drawPane(piece, shown, viewer.drawBase(document.createElement("canvas"), pane), pane, pane.width / viewer.size.width);
+    context.filter = shown.facts.doubt && shown.facts.map ? "saturate(0.1)" : "none";
     context.drawImage(piece, left, top + head);
-    drawPaneText(context, shown, left, top, pane, head, scale);
+    context.filter = "none";
+    drawPaneText(context, shown, left, top, pane, head, scale, said(shown.facts));
   });
   context.fillStyle = "#1b2a30";
   context.font = `20px ${markFont}`;
@@ -39,7 +42,7 @@ function composePicture(viewer) {
   return canvas;
 }
 
-function drawPaneText(context, shown, left, top, pane, head, scale) {
+function drawPaneText(context, shown, left, top, pane, head, scale, said) {
   const right = left + pane.width - 14;
   const write = (text, x, y, align, colour, font, room) => {
     context.font = `${font} ${markFont}`;
@@ -58,7 +61,9 @@ function drawPaneText(context, shown, left, top, pane, head, scale) {
     write(low, left + 14, line, "left", "#dfe7ea", "17px");
     write(high, right, line, "right", "#dfe7ea", "17px");
   }
-  write(shown.facts.note, left + 14, top + head + pane.height + scale + 20, "left", "#c3ced2", "17px", pane.width - 28);
+  said.forEach((text, number) => {
+    write(text, left + 14, top + head + pane.height + scale + 20 + 26 * number, "left", "#c3ced2", "17px", pane.width - 28);
+  });
 }
 
 function wrapText(context, text, room) {

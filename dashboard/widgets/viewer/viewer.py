@@ -16,7 +16,7 @@ and ``readout-<pane id>``, controls ``control-<name>``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import streamlit as st
@@ -27,6 +27,7 @@ from models.errors import DataError
 from models.types import Image, Region
 
 Status = Literal["ready", "queued", "running", "failed", "cancelled"]
+Standing = Literal["ok", "weak", "fails", "unknown", "checking"]
 
 SCRIPTS = (
     "store.js",
@@ -61,6 +62,22 @@ _viewer = st.components.v2.component("sightline_viewer", css=source(*STYLES), js
 
 
 @dataclass(frozen=True)
+class Trust:
+    """The line under a map that says whether to believe it; a button that asks for the evidence.
+
+    Attributes:
+        text: begins with a word for the standing, which is never told by colour alone.
+        more: shown when the mouse rests on it.
+        open: the evidence is shown.
+    """
+
+    standing: Standing
+    text: str
+    more: str = ""
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class Pane:
     """One picture of the row: the image itself (``map`` None and ready) or the image under one method's map.
 
@@ -71,6 +88,7 @@ class Pane:
         tone: how the note is meant; its words must say it too.
         progress: 0 to 1, while running.
         message: what went wrong, or a hint.
+        doubt: why this map is drawn without colour, as no evidence; "" for a map that may be.
     """
 
     id: str
@@ -82,6 +100,8 @@ class Pane:
     message: str = ""
     map: MapLayer | None = None
     tone: Literal["plain", "good", "warn"] = "plain"
+    trust: Trust | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +113,7 @@ class ViewerEvents:
         slice: the slice the reader has moved to; None until it was moved on this image.
         page: -1 for the previous case, 1 for the next, else 0.
         cancel, retry: id of the pane whose work shall stop, or start again.
+        evidence: id of the pane whose line of trust was pressed.
     """
 
     picked: tuple[str, int, int] | None = None
@@ -100,6 +121,7 @@ class ViewerEvents:
     page: Literal[-1, 0, 1] = 0
     cancel: str | None = None
     retry: str | None = None
+    evidence: str | None = None
 
 
 def preload(image: Image, *, key: str) -> None:
@@ -180,6 +202,7 @@ def viewer(
             on_page_change=nothing,
             on_cancel_change=nothing,
             on_retry_change=nothing,
+            on_evidence_change=nothing,
         )
     return _events(result, base.blob, image.depth)
 
@@ -195,6 +218,8 @@ def _pane_facts(pane: Pane, layer: Packed | None) -> dict[str, Any]:
         "progress": min(1.0, max(0.0, pane.progress)),
         "message": pane.message,
         "map": layer.facts if layer else None,
+        "trust": asdict(pane.trust) if pane.trust else None,
+        "doubt": pane.doubt,
     }
 
 
@@ -208,4 +233,5 @@ def _events(result: Mapping[str, Any], image_id: str, depth: int) -> ViewerEvent
         page=-1 if page == -1 else 1 if page == 1 else 0,
         cancel=result.get("cancel"),
         retry=result.get("retry"),
+        evidence=result.get("evidence"),
     )

@@ -1,0 +1,1 @@
+"""Trust checks of the maps of a case: what is known of it, the checks in the background, their verdicts kept."""
