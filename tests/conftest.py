@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("SIGHTLINE_CACHE", tempfile.mkdtemp(prefix="sightline-tests-"))  # not the user's own
+os.environ.setdefault("SIGHTLINE_TRUST", "ask")  # a thousand passes for every case that a test opens
 
 import numpy as np
 import pytest

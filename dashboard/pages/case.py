@@ -51,7 +51,7 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
         requests = {m: ExplainRequest(card.id, image, m, target, view.params.get(m, {})) for m in view.methods}
     to_link(view, case, index, card, target)
     masks = (*maps.found_regions(prediction), *quantities_region(case, card, index, found.desk))
-    known = case_viewer(Shown(case, index, card, requests, view, found, masks))
+    known, judged = case_viewer(Shown(case, index, card, requests, view, found, masks))
     quantities_panel(case, card, index, found.desk)
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
@@ -70,7 +70,7 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
         with about:
             about_panel(case, card, prediction)
             ready = {m: a.explanation for m, a in known.items() if a.explanation is not None}
-            download_panel(case, index, ready, prediction)
+            download_panel(case, index, ready, prediction, judged.verdicts if judged else {})
         with settings:
             method_settings(view, found.desk.engine, card)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dashboard.cases import middle_slice
+from dashboard.cases import middle_slice, readable
 from dashboard.folder_runs.output import write_files
 from dashboard.folder_runs.runs import open_model
 from dashboard.jobs.desk import Desk
@@ -18,6 +18,7 @@ from dashboard.reports.trust import map_record
 from dashboard.serving.types import ExplainRequest, Explanation
 from dashboard.settings import settings
 from dashboard.trust.judge import Judge, Maps
+from dashboard.trust.places import Mask
 from dashboard.trust.store import VerdictStore
 from explainers import get
 from models.card import ModelCard
@@ -78,15 +79,14 @@ def trust_image(
     index = middle_slice(case.image) if slice_index is None else slice_index
     if not 0 <= index < case.image.depth:
         raise DataError(f"There is no slice {index}; the image has slices 0 to {case.image.depth - 1}.")
-    if mask is not None:
-        case = _with_place(case, mask)
+    place = None if mask is None else _place_in(mask, case)
     engine, card = open_model(model)
     config = settings()
     desk = Desk(engine, ResultStore(config.cache / "results", config.cache_mb))
     judge = Judge(desk, VerdictStore(config.cache / "verdicts", config.verdicts_mb))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _worked_out(desk, judge, card, case, index, chosen, target, out, seed, show)
+        return _worked_out(desk, judge, card, case, index, place, chosen, target, out, seed, show)
     finally:
         desk.close()
 
@@ -97,6 +97,7 @@ def _worked_out(
     card: ModelCard,
     case: Case,
     index: int,
+    place: Mask | None,
     methods: Sequence[str],
     target: str | None,
     out: Path,
@@ -106,6 +107,8 @@ def _worked_out(
     plane, owner = case.image.slice(index), secrets.token_hex(8)
     prediction = desk.predict(card.id, plane)
     wanted = card.target(card.classes[prediction.leading] if target is None else target)
+    if place is not None:
+        case = replace(case, regions=(Region(readable(wanted.name), place),))
     explained: dict[str, tuple[ExplainRequest, Explanation]] = {}
     failures: dict[str, str] = {}
     for method in methods:
@@ -131,14 +134,14 @@ def _worked_out(
     return Trusted(wanted.name, levels, failures, files)
 
 
-def _with_place(case: Case, path: Path) -> Case:
-    """The case with the mask as the only place that is known."""
+def _place_in(path: Path, case: Case) -> Mask:
+    """(D, H, W) what a mask file marks on the case."""
     values = read_case(path, limits=LOCAL_LIMITS).image.values
     if values.shape[1:] != case.image.values.shape[1:]:
         raise DataError(
             f"The mask {path.name} is {values.shape[1:]} and the image {case.image.values.shape[1:]}; give a mask of that image."
         )
-    found = (values != 0).any(axis=0)
+    found: Mask = (values != 0).any(axis=0)
     if not found.any():
         raise DataError(f"The mask {path.name} marks nothing; leave --mask out where no place is known.")
-    return replace(case, regions=(Region("Marked place", found),))
+    return found

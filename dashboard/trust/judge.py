@@ -15,14 +15,14 @@ from dashboard.jobs.desk import Desk
 from dashboard.jobs.runner import State
 from dashboard.quantify.dermoscopy import outline_of
 from dashboard.serving.types import ExplainRequest, Explanation, JudgeRequest, Verdicts
-from dashboard.trust.places import Mask, body_of, lesion_of, places_of
+from dashboard.trust.places import Mask, body_of, lesion_of, places_of, reads_skin
 from dashboard.trust.store import VerdictStore
 from explainers.quality.strip import checks
 from explainers.quality.types import Verdict
 from models.card import ModelCard
 from models.context import RunContext
 from models.errors import SightlineError
-from models.types import Case, Modality
+from models.types import Case
 
 log = logging.getLogger(__name__)
 VERSION = "1"  # raise when a check's numbers change: stored verdicts of older code are then not found
@@ -120,7 +120,7 @@ class Judge:
         request = JudgeRequest(
             explained,
             places_of(maps.case, maps.index, maps.card, target),
-            body_of(maps.case, maps.index, self._lesion(maps, ctx)),
+            body_of(maps.case, maps.index, maps.card, self._lesion(maps, ctx)),
             tuple(self._store.get(key) or () for key in keys),
         )
         found = self._desk.engine.judge(request, ctx)
@@ -137,8 +137,10 @@ class Judge:
 
     def _lesion(self, maps: Maps, ctx: RunContext) -> Mask | None:
         """A skin lesion's outline: the case's own, else the outline model's; None where neither is there."""
+        if not reads_skin(maps.case, maps.card):
+            return None
         own = lesion_of(maps.case, maps.index)
-        if own is not None or maps.case.image.modality is not Modality.DERMOSCOPY:
+        if own is not None:
             return own
         if OUTLINE_MODEL not in self._desk.engine.cards():
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,26 @@ def places_of(case: Case, index: int, card: ModelCard, target: Target) -> dict[s
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
-def body_of(case: Case, index: int, lesion: Mask | None = None) -> dict[str, Mask]:
-    """(H, W) masks by name of the parts of the body on slice ``index``: found on the picture, or the case's own."""
-    found: Mapping[str, Mask] = parts_of(case.image.slice(index), lesion).masks
+def body_of(case: Case, index: int, card: ModelCard, lesion: Mask | None = None) -> dict[str, Mask]:
+    """(H, W) masks by name of the parts of the body on slice ``index``: found on the picture, or the case's own.
+
+    A picture that does not say what made it is taken for what the model reads, where that is one kind.
+    """
+    image = case.image.slice(index)
+    if image.modality is Modality.UNKNOWN and len(card.input.modality) == 1:
+        image = replace(image, modality=card.input.modality[0])
+    found: Mapping[str, Mask] = parts_of(image, lesion).masks
     own = {region.name.lower(): mask_on(region, case.image, index) for region in case.regions if _is_body(region)}
     return dict(found) | {name: mask for name, mask in own.items() if mask.any()}
 
 
+def reads_skin(case: Case, card: ModelCard) -> bool:
+    """Whether the picture is, or is taken for, one of a dermatoscope."""
+    return Modality.DERMOSCOPY in (case.image.modality, *card.input.modality)
+
+
 def lesion_of(case: Case, index: int) -> Mask | None:
     """The case's own outline of a skin lesion."""
-    if case.image.modality is not Modality.DERMOSCOPY:
-        return None
     return next((mask_on(one, case.image, index) for one in case.regions if one.name.casefold() == "lesion"), None)
 
 

@@ -17,8 +17,10 @@ from dashboard.reports.files import (
     overlay_png,
     scores_of,
 )
+from dashboard.reports.trust import map_record
 from dashboard.serving.types import Explanation
 from dashboard.widgets.findings import Finding, findings
+from explainers.quality.types import Verdict
 from models.card import ModelCard
 from models.types import Case, Prediction
 
@@ -72,22 +74,38 @@ def about_panel(case: Case, card: ModelCard | None, prediction: Prediction | Non
         st.markdown(line)
 
 
-def download_panel(case: Case, index: int, maps: Mapping[str, Explanation], prediction: Prediction) -> None:
-    """Raw maps, overlays and manifest of the slice shown as one zip, made when asked for."""
+def download_panel(
+    case: Case,
+    index: int,
+    maps: Mapping[str, Explanation],
+    prediction: Prediction,
+    verdicts: Mapping[str, tuple[Verdict, ...]],
+) -> None:
+    """Raw maps, overlays and manifest of the slice shown as one zip, made when asked for.
+
+    Args:
+        verdicts: of the checks of each map, as far as they are.
+    """
     st.download_button(
         "Maps, overlays and manifest (zip)",
-        data=lambda: _zip(case, index, maps, prediction),
+        data=lambda: _zip(case, index, maps, prediction, verdicts),
         file_name=f"{case.id}-maps.zip",
         mime="application/zip",
         icon=":material/download:",
         disabled=not maps,
         on_click="ignore",
         help="NPZ with the raw values, NIfTI where the geometry is known, PNG overlays, and a JSON manifest to compute "
-        "them again.",
+        "them again, with the trust checks of each map.",
     )
 
 
-def _zip(case: Case, index: int, maps: Mapping[str, Explanation], prediction: Prediction) -> bytes:
+def _zip(
+    case: Case,
+    index: int,
+    maps: Mapping[str, Explanation],
+    prediction: Prediction,
+    verdicts: Mapping[str, tuple[Verdict, ...]],
+) -> bytes:
     image = case.image.slice(index)
     buffer = io.BytesIO()
     entries = []
@@ -98,6 +116,7 @@ def _zip(case: Case, index: int, maps: Mapping[str, Explanation], prediction: Pr
             archive.writestr(f"{stem}.png", overlay_png(image, explanation))
             if image.geometry is not None:
                 archive.writestr(f"{stem}.nii.gz", nifti_bytes(explanation, image.geometry))
-            entries.append({"file": f"{stem}.npz", **manifest_entry(explanation, case, index)})
+            entry = {"file": f"{stem}.npz", **manifest_entry(explanation, case, index)}
+            entries.append(entry | ({"trust": map_record(verdicts[method])} if verdicts.get(method) else {}))
         archive.writestr("manifest.json", manifest_bytes(entries, scores=scores_of(prediction)))
     return buffer.getvalue()

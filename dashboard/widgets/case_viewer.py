@@ -44,8 +44,8 @@ class Shown:
         return trust.judging(self.case, self.index, self.card, self.requests, known, self.view, self.found)
 
 
-def case_viewer(shown: Shown) -> dict[str, Answer]:
-    """Viewer and, once asked for, evidence; returns how far each map is."""
+def case_viewer(shown: Shown) -> tuple[dict[str, Answer], Judged | None]:
+    """Viewer and, once asked for, evidence; returns how far each map is, and its checks."""
     known = shown.answers()
     judged = shown.judged(known)
     computing, checking = _computing(known), judged is not None and judged.active
@@ -54,7 +54,7 @@ def case_viewer(shown: Shown) -> dict[str, Answer]:
     st.fragment(_viewer, run_every=every)(shown, computing, checking)
     if shown.view.evidence in known:
         st.fragment(_evidence, run_every=every)(shown)
-    return known
+    return known, judged
 
 
 def _computing(known: dict[str, Answer]) -> bool:

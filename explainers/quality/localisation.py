@@ -242,9 +242,11 @@ class Localisation:
         placed = place(values, mask, subject.seen)
         found = against(values, mask, subject.seen, subject.seed)
         names = ", ".join(name.removeprefix("reference: ") for name in subject.places)
-        numbers = f"({placed.energy:.0%} of what speaks for the class lies there, {placed.base:.0%} of the picture)"
+        numbers = (
+            f"({_share(placed.energy)} of what speaks for the class lies there, {_share(placed.base)} of the picture)"
+        )
         if np.isnan(placed.energy):
-            numbers = f"(nothing in it speaks for the class; the place is {placed.base:.0%} of the picture)"
+            numbers = f"(nothing in it speaks for the class; the place is {_share(placed.base)} of the picture)"
         sentence = {
             "ok": f"The map marks the known place, {names} {numbers}.",
             "weak": _leaning(found, names, numbers),
@@ -281,6 +283,10 @@ def _leaning(found: Against, names: str, numbers: str) -> str:
     if found.own > found.blob:
         rival = "about as much as if it were put elsewhere by chance"
     return f"The map leans towards the known place, {names}, but {rival} {numbers}."
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value < 0.01 else f"{value:.0%}"
 
 
 def _hit(share: float) -> str:

@@ -14,6 +14,11 @@ from models.registry import discover
 
 Again = Callable[[Tensor], Attribution]
 WORST: tuple[Level, ...] = ("fails", "weak", "ok", "not assessable")
+HINTS = ("agreement",)  # may fail because of another map, so that alone they make a map weak, not false
+TWICE = (
+    "faithfulness",
+    "road",
+)  # ask the same in two ways, each with flaws of its own (Rong et al. 2022): both must fail
 
 
 def checks() -> tuple[Check, ...]:
@@ -90,7 +95,10 @@ def counted(verdicts: Iterable[Verdict]) -> str:
 
 
 def summary(verdicts: Iterable[Verdict]) -> Verdict:
-    """One line for under the map: the worst level, and its checks' numbers first.
+    """One line for under the map: a level for all checks together, and the numbers of the worst first.
+
+    It fails where a check fails, except that of ``TWICE`` all have to, and that ``HINTS`` do not count for it; it is weak
+    where anything else is not ok.
 
     Its sentence reads like "faithful .12 over best control · stable .93 · agrees .61"; what could not be assessed is
     left out.
@@ -103,7 +111,16 @@ def summary(verdicts: Iterable[Verdict]) -> Verdict:
     parts = [
         f"{_mark(one.level)}{_brief(specs[one.check].brief or specs[one.check].title, one.value)}" for one in judged
     ]
-    return Verdict("summary", judged[0].level, " · ".join(parts), final=all(one.final for one in known))
+    return Verdict("summary", together(judged), " · ".join(parts), final=all(one.final for one in known))
+
+
+def together(judged: Sequence[Verdict]) -> Level:
+    """The level of a map with these verdicts, of which none is "not assessable"; see :func:`summary`."""
+    failing = {one.check for one in judged if one.level == "fails"}
+    twice = {one.check for one in judged if one.check in TWICE}
+    if failing - set(HINTS) - (set() if twice <= failing else twice):
+        return "fails"
+    return "ok" if all(one.level == "ok" for one in judged) else "weak"
 
 
 def _mark(level: Level) -> str:
