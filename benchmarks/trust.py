@@ -110,6 +110,7 @@ def take_time(
     discover(recipes)
     for name in MODELS:
         model = prepared_model(name)
+        model.expect_many()  # as an engine does before it checks maps
         image = test_images(name, data, 5)[2]
         given, target = prepare(image, model.card.input.spec), leading(model, image)
         best: dict[str, float] = {}
@@ -187,6 +188,7 @@ def limits(
     chosen = [one for one in _chosen() if not check or one.spec.id in check]
     for name in [model] if model else MODELS:
         network = prepared_model(name)
+        network.expect_many()
         own: dict[tuple[str, str], list[float]] = defaultdict(list)
         other: dict[tuple[str, str], list[float]] = defaultdict(list)
         with network.passes(RunContext()) as passes:

@@ -279,6 +279,9 @@ class WhatIf:
         self.added += 1
         self.change((*self.edits, replace(edit, number=self.added)))
 
+    def remove(self, number: int) -> None:
+        self.change(tuple(edit for edit in self.edits if edit.number != number))
+
     def undo(self) -> None:
         if self.past:
             self.edits, self.round = self.past.pop(), self.round + 1

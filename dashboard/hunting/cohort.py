@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,13 @@ class Cohort:
         only = self.card.input.modality[0] if len(self.card.input.modality) == 1 else None
         image = self.folder.case(self.table, int(self.rows[number]), only).image
         return image.slice(middle_slice(image)) if image.is_volume else image
+
+    def drawn(self, most: int, seed: int = 0) -> Cohort:
+        """At most so many of the cases, at random."""
+        if len(self) <= most:
+            return self
+        chosen = np.random.default_rng(seed).choice(self.rows, most, replace=False)
+        return replace(self, rows=np.sort(chosen))
 
 
 def cohort(

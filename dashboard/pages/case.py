@@ -10,12 +10,14 @@ from dashboard.serving.types import ExplainRequest
 from dashboard.state import CaseView, Services, case_view, services, uploads
 from dashboard.widgets import maps
 from dashboard.widgets.case_header import from_link, header, target_of, to_link
+from dashboard.widgets.case_neighbours import neighbours_panel
 from dashboard.widgets.case_panels import about_panel, download_panel, findings_panel
 from dashboard.widgets.case_picker import case_picker, find_case
 from dashboard.widgets.case_quantities import quantities_panel, quantities_region
 from dashboard.widgets.case_viewer import Shown, case_viewer
 from dashboard.widgets.method_settings import method_settings
 from dashboard.widgets.operating_point import at_operating_point
+from dashboard.widgets.whatif import whatif_panel
 from models.card import ModelCard
 from models.errors import SightlineError
 from models.types import Case, Image, Prediction
@@ -56,6 +58,8 @@ def _show(case: Case, view: CaseView, found: Services) -> None:
     if card is None or prediction is None or target is None:
         about_panel(case, card, prediction)
         return
+    whatif_panel(found.desk, card, case, image, prediction, target, requests)
+    neighbours_panel(found, card, image, target)
     extent = sentence(case, prediction, target.index, index)
     if extent:
         st.markdown(extent)

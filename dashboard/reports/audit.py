@@ -29,6 +29,7 @@ from dashboard.figures.style import Figure
 from dashboard.reports.checklist import checklist
 from dashboard.reports.comparison import comparison_section, comparison_table
 from dashboard.reports.curves import calibration_section, operating_sections, prevalence_section
+from dashboard.reports.explanations import explanation_sections
 from dashboard.reports.pairs import pair_sections
 from dashboard.reports.section import Section, drawn
 from models.card import ModelCard
@@ -72,6 +73,7 @@ def audit_files(
         compared = compare(both, replicates, seed)
         files["comparison.csv"] = comparison_table(compared).to_csv(index=False).encode()
         sections.append(comparison_section(both, compared, replicates))
+    sections += explanation_sections(card)
     sections += [_methods(record), _items(table, card, found, list(parted))]
     files["report.html"] = _page(table, card, record, sections).encode()
     return record, files

@@ -36,10 +36,10 @@ def places_of(case: Case, index: int, card: ModelCard, target: Target) -> dict[s
 def body_of(case: Case, index: int, card: ModelCard, lesion: Mask | None = None) -> dict[str, Mask]:
     """(H, W) masks by name of the parts of the body on slice ``index``: found on the picture, or the case's own.
 
-    A picture that does not say what made it is taken for what the model reads, where that is one kind.
+    A picture that does not say what made it is taken for the first kind that the model reads.
     """
     image = case.image.slice(index)
-    if image.modality is Modality.UNKNOWN and len(card.input.modality) == 1:
+    if image.modality is Modality.UNKNOWN:
         image = replace(image, modality=card.input.modality[0])
     found: Mapping[str, Mask] = parts_of(image, lesion).masks
     own = {region.name.lower(): mask_on(region, case.image, index) for region in case.regions if _is_body(region)}

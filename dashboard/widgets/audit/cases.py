@@ -92,16 +92,17 @@ def _picture(table: AuditTable, row: int, folder: ImageFolder, card: ModelCard |
         return
     modality = card.input.modality[0] if card is not None else None
     try:
-        st.image(_thumbnail(str(path), None if modality is None else modality.value), width="stretch")
+        st.image(small_picture(str(path), None if modality is None else modality.value), width="stretch")
     except SightlineError as error:
         st.caption(f"{name}: {error}")
         return
     st.caption(f"{readable(table.classes[finding])} {score:.2f} · {_truth(table, row)}")
     if st.button("Open", key=f"audit-open-{row}", help=f"{name}, on the Case page", width="stretch"):
-        _open(table, row, folder, card, finding)
+        open_case(table, row, folder, card, finding)
 
 
-def _open(table: AuditTable, row: int, folder: ImageFolder, card: ModelCard | None, finding: int) -> None:
+def open_case(table: AuditTable, row: int, folder: ImageFolder, card: ModelCard | None, finding: int) -> None:
+    """Turn to the Case page with a row of the table; ``finding`` is the class to look at."""
     try:
         case = folder.case(table, row, card.input.modality[0] if card is not None else None)
     except SightlineError as error:
@@ -117,7 +118,8 @@ def _open(table: AuditTable, row: int, folder: ImageFolder, card: ModelCard | No
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
-def _thumbnail(path: str, modality: str | None) -> bytes:
+def small_picture(path: str, modality: str | None) -> bytes:
+    """A JPEG of a file's middle slice."""
     return thumbnail(read_case(path, modality=None if modality is None else Modality(modality)).image, PICTURE)
 
 

@@ -16,6 +16,10 @@ from dashboard.cases import readable
 from dashboard.state import audit_view
 from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit, open_cases
+from dashboard.widgets.audit.drift import drift_section
+from dashboard.widgets.audit.explanations import explanations_section
+from dashboard.widgets.audit.robustness import robustness_section
+from dashboard.widgets.audit.shortcuts import shortcuts_section
 
 _LISTED = 200
 
@@ -184,4 +188,8 @@ def _nothing(kind: str) -> str:
 
 SECTIONS: dict[str, tuple[str, Callable[[Audit], None]]] = {
     "cases": ("Cases to look at first", _listed_cases),
+    "explanations": ("Methods compared", explanations_section),
+    "shortcuts": ("Shortcuts", shortcuts_section),
+    "robustness": ("Robustness", robustness_section),
+    "drift": ("Maps by group", drift_section),
 }
