@@ -96,7 +96,10 @@ def boxes(data: Path, count: int) -> Iterator[Known]:
         labels = large if name in large.index else small
         if name in small.index and small.loc[name, "split_chexnet"] == "train":
             continue
-        image = read(folder / ("images_512" if name in large.index else "images_128") / name, Modality.XRAY)
+        path = folder / ("images_512" if name in large.index else "images_128") / name
+        if not path.exists():
+            continue
+        image = read(path, Modality.XRAY)
         scale = image.plane_shape[0] / FRAME
         left, top = row["x_1024"] * scale, row["y_1024"] * scale
         mask = np.zeros(image.plane_shape, dtype=bool)
