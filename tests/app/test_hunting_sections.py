@@ -68,7 +68,7 @@ def test_stored_results_are_shown_and_new_ones_need_the_images() -> None:
     assert groups is not None
     words = said(test)
     assert f"{robust.cases} test cases of {robust.patients} patients" in words
-    assert f"grad-cam maps of {groups.cases} test cases; {len(groups.comparisons)} comparisons" in words
+    assert f"Grad-CAM maps of {groups.cases} test cases; {len(groups.comparisons)} comparisons" in words
     test.segmented_control(key="robustness-way").set_value("here")
     test.run()
     assert "Give the folder of the images to measure on them." in said(test)

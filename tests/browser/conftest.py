@@ -10,12 +10,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+FEW_SAMPLES = Path(__file__).parent / "apps" / "few_samples.py"
 PATIENCE = 120_000  # ms; the first page waits for torch to be read from a cold disk by two busy cores
 BROWSER_ARGS = [
     "--no-sandbox",
@@ -62,7 +64,21 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float 
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """serve(app_path, env=None) starts a Streamlit app on 127.0.0.1 (once per module and env) and returns its address.
 
-    They end with the module: an app goes on looking through its samples while nobody watches."""
+    They end with the module: each holds torch in memory."""
+    with _serving(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the whole app with few samples and none but the shipped models, for pages that change neither."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    with _serving(tmp_path_factory) as start:
+        yield start(FEW_SAMPLES, {"SIGHTLINE_CACHE": cache, "SIGHTLINE_DATA": cache})
+
+
+@contextmanager
+def _serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     running: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[str, subprocess.Popen[bytes]]] = {}
 
     def start(app: Path | str, env: Mapping[str, str] | None = None) -> str:

@@ -44,18 +44,12 @@ def threshold() -> float:
 
 
 @pytest.fixture
-def audit(page: Page, address: str) -> Page:
-    page.goto(address)
-    expect(page).to_have_url(re.compile("finding="), timeout=READY)  # the Case page has been drawn
+def audit(page: Page, few_samples: str) -> Page:
+    page.goto(f"{few_samples}/?case=none")  # through the Case page, but nothing is explained there
+    expect(page.get_by_role("alert").first).to_be_visible(timeout=READY)
     page.get_by_role("link", name="Audit").click()
     expect(page.get_by_text("Click a class for the cases")).to_be_visible(timeout=READY)
     return page
-
-
-@pytest.fixture(scope="module")
-def address(serve, tmp_path_factory: pytest.TempPathFactory) -> str:  # type: ignore[no-untyped-def]
-    cache = tmp_path_factory.mktemp("cache")
-    return str(serve(ROOT / "app.py", {"SIGHTLINE_CACHE": str(cache), "SIGHTLINE_DATA": str(cache)}))
 
 
 def marks(page: Page, key: str) -> list[dict[str, Any]]:

@@ -14,16 +14,14 @@ from pydicom.data import get_testdata_file
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
 FILM = Path(str(get_testdata_file("RG1_UNCI.dcm", download=False)))  # pydicom-data's chest film
 READY = 120_000  # ms; two slow cores may be busy
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 
 
-@pytest.fixture(scope="module")
-def address(serve, tmp_path_factory: pytest.TempPathFactory) -> str:  # type: ignore[no-untyped-def]
-    cache = tmp_path_factory.mktemp("cache")
-    return str(serve(ROOT / "app.py", {"SIGHTLINE_CACHE": str(cache), "SIGHTLINE_DATA": str(cache)}))
+@pytest.fixture
+def address(few_samples: str) -> str:
+    return few_samples
 
 
 def pane(page: Page, name: str):  # type: ignore[no-untyped-def]
@@ -96,10 +94,11 @@ def test_dragging_opacity_and_window_sends_nothing(page: Page, address: str) -> 
 
 def _quiet(page: Page, sent: list[object]) -> None:
     """Until nothing was sent for five seconds: the worklist asks every two while it is being filled."""
-    for _ in range(24):
-        before = len(sent)
-        page.wait_for_timeout(5000)
-        if len(sent) == before:
+    at_rest, before = 0, len(sent)
+    for _ in range(120):
+        page.wait_for_timeout(1000)
+        at_rest, before = (at_rest + 1 if len(sent) == before else 0), len(sent)
+        if at_rest == 5:
             return
     pytest.fail("the page never came to rest")
 
@@ -189,7 +188,7 @@ def test_nothing_is_asked_of_another_host(page: Page, address: str) -> None:
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(re.sub(r"^(\w+://[^/:]+).*", r"\1", request.url)))
     page.goto(address)
-    for name in ("Compare", "Models", "Case"):
+    for name in ("Compare", "Audit", "Models", "Case"):
         page.get_by_role("link", name=name).click()
         page.wait_for_timeout(2000)
     assert {host for host in hosts if not host.startswith(("data:", "blob:"))} == {"http://127.0.0.1"}

@@ -21,7 +21,7 @@ from tests.measured_model import MEASURED, write_evaluation
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
+FEW_SAMPLES = Path(__file__).parent / "apps" / "few_samples.py"
 READY = 60_000  # ms; two slow cores may be busy
 
 
@@ -39,12 +39,12 @@ def address(serve, tmp_path_factory: pytest.TempPathFactory) -> str:  # type: ig
     zoo, cache = tmp_path_factory.mktemp("zoo"), tmp_path_factory.mktemp("cache")
     write_evaluation(write_model(zoo / "measured", id="measured", title="Measured", task="multiclass", **MEASURED))
     environment = {"SIGHTLINE_CACHE": str(cache), "SIGHTLINE_DATA": str(cache), "SIGHTLINE_MODELS": str(zoo)}
-    return str(serve(ROOT / "app.py", environment))
+    return str(serve(FEW_SAMPLES, environment))
 
 
 def gallery(page: Page, address: str) -> None:
-    page.goto(address)
-    expect(page).to_have_url(re.compile("finding="), timeout=READY)  # the Case page has been drawn
+    page.goto(f"{address}/?case=none")  # through the Case page, but nothing is explained there
+    expect(page.get_by_role("alert").first).to_be_visible(timeout=READY)
     page.get_by_role("link", name="Models").click()
     expect(tile(page, "measured")).to_be_visible(timeout=READY)
     expect(page.get_by_role("button", name="Check and add")).to_be_visible(timeout=READY)

@@ -52,8 +52,9 @@ FOLDERS = {
 @pytest.fixture(scope="module", params=list(CLASSES))
 def released(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, ModelCard]:
     recipe, folder = fake_recipe(request.param), tmp_path_factory.mktemp(request.param)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("error")
+        patch.setattr("models.training.robustness.MOST", 30)
         return recipe, release(recipe, folder, write_run(recipe, folder / "run"), folder / "zoo" / recipe.id)
 
 
@@ -73,7 +74,7 @@ def test_the_card_and_its_files_are_whole(released: tuple[Recipe, ModelCard]) ->
     assert card.training.history is not None
     assert read_history(card.folder / card.training.history)[0].validation == 0.7
     assert len(card.robustness) == 1 + 6 * 3
-    assert card.robustness[0].corruption == "none"
+    assert (card.robustness[0].corruption, card.robustness[0].n) == ("none", 30)
     assert card.unusual is not None
     assert card.unusual.kept >= 0.98
     evaluation = read_evaluation(card.folder)
@@ -181,11 +182,14 @@ def test_an_identical_image_on_two_sides_is_refused() -> None:
         check_splits(fake_recipe(image=only_some), Path())
 
 
-def test_leaked_rows_are_no_part_of_a_split_but_are_measured_beside(tmp_path: Path) -> None:
+def test_leaked_rows_are_no_part_of_a_split_but_are_measured_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def set_aside(table: pd.DataFrame) -> None:
         table.loc[200:209, SPLIT] = LEAKED
         table.loc[200:209, GROUP] = table.loc[3, GROUP]
 
+    monkeypatch.setattr("models.training.publish.robustness", lambda handle, recipe, data: ())
     recipe = planted(set_aside)
     assert check_splits(recipe, tmp_path).cases == {"leaked": 10, "test": 80, "train": 60, "val": 60}
     card = release(recipe, tmp_path, write_run(recipe, tmp_path / "run"), tmp_path / "zoo")

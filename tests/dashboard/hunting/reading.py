@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 from numpy.typing import NDArray
 
+from dashboard.audit.reading import build, guess
+from dashboard.audit.table import AuditTable
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.store import ResultStore
 from dashboard.serving.types import ExplainRequest, Explanation, image_digest
@@ -45,7 +48,7 @@ class Reader:
     def explain(self, request: ExplainRequest, ctx: RunContext) -> Explanation:
         ctx.tick()
         self.explained += 1
-        values = (self.weights * request.image.values[0]).astype(np.float32)[None]
+        values = (self.weights * request.image.display()[0]).astype(np.float32)[None]
         made = Attribution("made", "Made", Target("Finding", 0), values, True, "logit", {}, 0, 0.0)
         return Explanation(made, np.eye(3), (SIZE, SIZE), {})
 
@@ -53,7 +56,7 @@ class Reader:
         self, model_id: str, image: Image, masks: Sequence[NDArray[np.bool_]], fill: str, ctx: RunContext
     ) -> NDArray[np.float32]:
         ctx.tick(len(masks))
-        return np.array([[self.logit(np.where(mask, 0, image.values[0]))] for mask in masks], dtype=np.float32)
+        return np.array([[self.logit(np.where(mask, 0, image.display()[0]))] for mask in masks], dtype=np.float32)
 
     def close(self) -> None:
         pass
@@ -83,3 +86,15 @@ def written(values: NDArray[np.uint8], folder: Path) -> Path:
     for number, picture in enumerate(values):
         PIL.Image.fromarray(picture).save(folder / f"case-{number:03d}.png")
     return folder
+
+
+def table_of(reader: Reader, values: NDArray[np.uint8], labels: NDArray[np.bool_]) -> AuditTable:
+    logits = np.array([reader.logit(one / 255) for one in values])
+    facts = {
+        "case_id": [f"case-{number:03d}" for number in range(len(values))],
+        "patient_id": [f"p{number // 2}" for number in range(len(values))],
+        "label_Finding": labels.astype(int),
+        "score_Finding": 1 / (1 + np.exp(-logits)),
+    }
+    frame = pd.DataFrame(facts)
+    return build(frame, guess(frame), "Made", thresholds=[0.5], model_id="tiny")

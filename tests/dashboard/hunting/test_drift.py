@@ -15,6 +15,7 @@ from dashboard.hunting import drift
 from dashboard.hunting._matched import coefficients, permuted_distances
 from dashboard.hunting.drift import Maps, attributes, chosen, compare_all, measure
 from dashboard.hunting.drift_result import CELLS, FILE, SCALE, Comparison, Drift, NotCompared, stored_drift
+from dashboard.hunting.grid import excess
 from dashboard.hunting.stored import write_result
 from models.context import RunContext
 from models.errors import DataError
@@ -126,6 +127,16 @@ def test_what_cannot_be_compared_is_listed() -> None:
     assert all(isinstance(one, NotCompared) for one in result.not_compared)
 
 
+def test_what_counts_of_a_map_is_what_lies_above_its_mean() -> None:
+    values = np.array([[-4.0, -3.0], [-2.0, 9.0]], dtype=np.float32)
+    seen = np.array([[True, True], [True, False]])
+    found = excess(values, seen)
+    assert found is not None
+    assert found.tolist() == [[0, 0], [1, 0]]
+    assert np.allclose(excess(3 * values + 5, seen), found)  # neither scale nor offset count
+    assert excess(np.ones((2, 2), np.float32), seen) is None
+
+
 def test_quantities_stand_as_ranges_and_patients_count_once() -> None:
     table = make_table(200, seed=1)
     assert attributes(table) == ("age", "sex", "view")
@@ -159,8 +170,8 @@ def test_maps_are_made_of_called_cases_alone() -> None:
     assert isinstance(one, Comparison)
     assert one.sure
     assert (one.n, one.others) == (19, 18)
-    assert one.distance == pytest.approx(0.85 / 0.95, abs=1e-3)  # (0.9 - 0.05) / (0.9 + 0.05) of the map changes sides
-    assert one.moved[0] == pytest.approx(-50 * 0.85 / 0.95, abs=0.1)  # half the width, for that part of it
+    assert one.distance == pytest.approx(1.0)  # what is above the mean changes sides as a whole, by half the width
+    assert one.moved == pytest.approx((-50.0, 0.0))
     assert shown
     assert shown[0].cases <= 25
     nothing = table_of(n, label, np.ones(n))

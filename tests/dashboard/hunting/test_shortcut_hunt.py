@@ -6,19 +6,16 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from dashboard.audit.reading import build, guess
-from dashboard.audit.table import AuditTable
 from dashboard.hunting.cohort import Cohort
-from dashboard.hunting.masking import CONTROLS, elsewhere, mask_and_predict, places_of, region_of
+from dashboard.hunting.masking import CONTROLS, elsewhere, mask_and_predict, own_place, places_of, region_of
 from dashboard.hunting.montage import GAP, TILE, Tile, montage
 from dashboard.hunting.patients import difference_over, mean_over, share_over
 from dashboard.hunting.shortcuts import Cluster, HuntProgress, HuntSettings, ShortcutHunt, cases_for, hunt, hunt_key
@@ -30,7 +27,7 @@ from models.context import RunContext
 from models.errors import Cancelled, DataError
 from models.types import Image, Modality
 from tests.dashboard.hunting.made import made_card
-from tests.dashboard.hunting.reading import CORNER, SIZE, Reader, desk_of, pictures, written
+from tests.dashboard.hunting.reading import CORNER, SIZE, Reader, desk_of, pictures, table_of, written
 
 N = 60
 SETTINGS = HuntSettings("Finding", most=N)
@@ -40,18 +37,6 @@ SETTINGS = HuntSettings("Finding", most=N)
 def card() -> ModelCard:
     size = {"height": 64, "width": 64, "modality": ["other"], "mean": [0.5] * 3, "std": [0.25] * 3}
     return made_card(["Finding"], task="binary", input=size)
-
-
-def table_of(reader: Reader, values: NDArray[np.uint8], labels: NDArray[np.bool_]) -> AuditTable:
-    logits = np.array([reader.logit(one / 255) for one in values])
-    facts = {
-        "case_id": [f"case-{number:03d}" for number in range(len(values))],
-        "patient_id": [f"p{number // 2}" for number in range(len(values))],
-        "label_Finding": labels.astype(int),
-        "score_Finding": 1 / (1 + np.exp(-logits)),
-    }
-    frame = pd.DataFrame(facts)
-    return build(frame, guess(frame), "Made", thresholds=[0.5], model_id="tiny")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +71,22 @@ def test_the_tag_makes_clusters_of_its_own_and_covering_it_turns_the_calls(made:
     expected = [row for row in made.found.rows if made.values[row][CORNER].mean() > 128]
     np.testing.assert_array_equal(np.sort(rows), expected)
     for cluster in tagged:
-        assert cluster.beside.level == "fails" and cluster.beside.where == "corners of the picture"
-        assert cluster.separation is not None and cluster.separation > 0.3
+        assert cluster.beside.level == "fails"
+        assert cluster.beside.where == "corners of the picture"
+        assert cluster.separation is not None
+        assert cluster.separation > 0.3
         whole = mask_and_predict(made.found, cluster, made.cases, made.desk, "me", RunContext(), fill="black")[0]
         region = np.asarray(on_image(whole.region, made.cases.image(0)), dtype=bool)
-        by_hand = [
-            -(made.reader.weights * np.where(region, made.values[row] / 255, 0)).sum()
-            for row in made.found.rows[cluster.members]
-        ]
+        shown = made.values[made.found.rows[cluster.members]] / 255
+        by_hand = [-(made.reader.weights * np.where(region, one, 0)).sum() for one in shown]
+        turned = [made.reader.logit(np.where(region, 0, one)) < 0 for one in shown]
         assert whole.score_change.value == pytest.approx(np.mean(by_hand), abs=1e-4)
-        assert whole.called == len(cluster) and whole.turned.value == 1
-        assert whole.finding == "shortcut" and whole.beside > 0.9
-        assert whole.excess.high is not None and whole.excess.high < -2
+        assert whole.called == len(cluster)
+        assert whole.turned.value == pytest.approx(np.mean(turned))
+        assert whole.finding == "shortcut"
+        assert whole.beside > 0.9
+        assert whole.excess.high is not None
+        assert whole.excess.high < -2
 
 
 def test_the_other_clusters_decide_by_the_finding(made: Made) -> None:
@@ -106,7 +95,8 @@ def test_the_other_clusters_decide_by_the_finding(made: Made) -> None:
     for cluster in others:
         assert cluster.beside.level == "ok"
         whole = mask_and_predict(made.found, cluster, made.cases, made.desk, "me", RunContext(), fill="black")[0]
-        assert whole.finding == "decides" and whole.beside < 0.1
+        assert whole.finding == "decides"
+        assert whole.beside < 0.1
 
 
 def test_errors_are_those_of_the_table(made: Made) -> None:
@@ -192,9 +182,29 @@ def test_two_hills_are_two_places() -> None:
     far = 2 * np.exp(-((row - 20) ** 2 + (column - 18) ** 2) / 8)
     mean_map = ((near + far) / (near + far).sum()).astype(np.float32)
     first, second = places_of(mean_map, mass=0.8)
-    assert first[20, 18] and second[5, 5] and not (first & second).any()
+    assert first[20, 18]
+    assert second[5, 5]
+    assert not (first & second).any()
     np.testing.assert_array_equal(first | second, region_of(mean_map, 0.8))
     assert places_of((near / near.sum()).astype(np.float32)) == ()
+
+
+def test_what_the_nearest_cluster_leaves_out_is_the_tag(made: Made) -> None:
+    row, column = np.mgrid[:28, :28]
+    lung = np.exp(-((row - 14) ** 2 + (column - 18) ** 2) / 20)
+    tag = 0.3 * np.exp(-((row - 14) ** 2 + (column - 12) ** 2) / 6)  # on the slope of the other, no hill of its own
+    maps = [lung + tag, lung, np.roll(lung, -12, axis=1)]
+    clusters = [
+        replace(made.found.clusters[0], number=number, mean_map=(one / one.sum()).astype(np.float32))
+        for number, one in enumerate(maps, 1)
+    ]
+    own = own_place(clusters[0], clusters)
+    assert own is not None
+    rows, columns = np.nonzero(own)
+    assert abs(rows.mean() - 14) < 0.5
+    assert abs(columns.mean() - 12) < 1
+    assert own_place(clusters[0], clusters[:1]) is None
+    assert own_place(clusters[1], [clusters[1], replace(clusters[1], number=4)]) is None
 
 
 @pytest.mark.parametrize("size", [4, 12, 22])
@@ -202,7 +212,8 @@ def test_controls_are_as_large_and_elsewhere(size: int) -> None:
     region = np.zeros((28, 28), dtype=bool)
     region[2 : 2 + size, 1 : 1 + size] = True
     controls = elsewhere(region)
-    assert (controls.sum(axis=(1, 2)) == region.sum()).all() and len(controls) <= CONTROLS
+    assert (controls.sum(axis=(1, 2)) == region.sum()).all()
+    assert len(controls) <= CONTROLS
     if size <= 12:
         assert len(controls) == CONTROLS
         assert (controls & region).sum(axis=(1, 2)).max() <= 0.1 * region.sum()
@@ -214,7 +225,9 @@ def test_means_over_patients_hold_few_and_many() -> None:
     groups = np.repeat(np.arange(20), 3).astype(np.intp)
     values = np.random.default_rng(1).normal(size=60)
     found = mean_over(values, groups)
-    assert found.value == pytest.approx(values.mean()) and found.low is not None and found.high is not None
+    assert found.value == pytest.approx(values.mean())
+    assert found.low is not None
+    assert found.high is not None
     by_patient = values.reshape(20, 3).mean(axis=1)
     half = 1.96 * by_patient.std(ddof=1) / np.sqrt(20)
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.15)
@@ -234,6 +247,7 @@ def test_the_montage_colours_where_the_map_is() -> None:
     shown = sheet[:TILE, :TILE].astype(int)
     coloured = np.ptp(shown, axis=2) > 20
     rows, columns = np.nonzero(coloured)
-    assert abs(rows.mean() / TILE - 6.5 / 28) < 0.03 and abs(columns.mean() / TILE - 21 / 28) < 0.03
+    assert abs(rows.mean() / TILE - 6.5 / 28) < 0.03
+    assert abs(columns.mean() / TILE - 21 / 28) < 0.03
     assert (shown[~coloured] == 128).mean() > 0.9
     assert not sheet[TILE + GAP :, TILE + GAP :].any()

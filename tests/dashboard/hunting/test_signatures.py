@@ -39,7 +39,8 @@ def test_a_letterboxed_map_is_that_of_the_picture_alone() -> None:
     transform = np.array([[2.0, 0, 0.5], [0, 2.0, 0.5 - 10], [0, 0, 1]])  # pixels two by two, five rows of padding
     found = signature(explained(padded, transform, (60, 80)), plane((60, 80)), SIDE, smooth=0)
     direct = signature(explained(inner.repeat(2, 0).repeat(2, 1), np.eye(3), (60, 80)), plane((60, 80)), SIDE, smooth=0)
-    assert found is not None and direct is not None
+    assert found is not None
+    assert direct is not None
     np.testing.assert_allclose(found, direct, atol=1e-7)
 
 
@@ -48,7 +49,8 @@ def test_negative_maps_count_by_their_size_and_empty_ones_not_at_all() -> None:
     assert signature(explained(values, np.eye(3), (16, 16)), plane((16, 16)), SIDE) is None
     values[2, 3] = -5
     found = signature(explained(values, np.eye(3), (16, 16)), plane((16, 16)), SIDE, smooth=0)
-    assert found is not None and picture(found)[1, 1] == pytest.approx(1)
+    assert found is not None
+    assert picture(found)[1, 1] == pytest.approx(1)
 
 
 def test_smoothing_keeps_the_sum_even_at_the_corner() -> None:
@@ -56,7 +58,8 @@ def test_smoothing_keeps_the_sum_even_at_the_corner() -> None:
     values[0, 0] = 1
     found = signature(explained(values, np.eye(3), (16, 16)), plane((16, 16)), SIDE)
     assert found is not None
-    assert found.sum() == pytest.approx(1, abs=1e-5) and found.argmax() == 0
+    assert found.sum() == pytest.approx(1, abs=1e-5)
+    assert found.argmax() == 0
 
 
 @pytest.mark.parametrize(("x", "y", "flipped"), [(1, 1, ()), (-1, 1, (1,)), (1, -1, (0,)), (-1, -1, (0, 1))])
@@ -65,7 +68,8 @@ def test_slices_stored_mirrored_come_to_lie_alike(x: int, y: int, flipped: tuple
     stored = plane((16, 16), Geometry(np.diag([x * 0.7, y * 0.7, 2.0, 1.0])))
     found = signature(explained(np.flip(values, flipped), np.eye(3), (16, 16)), stored, SIDE, smooth=0)
     usual = signature(explained(values, np.eye(3), (16, 16)), plane((16, 16)), SIDE, smooth=0)
-    assert found is not None and usual is not None
+    assert found is not None
+    assert usual is not None
     np.testing.assert_allclose(found, usual, rtol=1e-6)
     np.testing.assert_array_equal(turned(turned(picture(found), stored), stored), picture(found))
 

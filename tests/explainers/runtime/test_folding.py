@@ -30,12 +30,13 @@ FOLDS = {
     "inception_v3": 94,
 }
 LEFT = ("convnext_atto", "vit_tiny_patch16_224", "mixer_s32_224", "nf_resnet26")
+SMALLER = {"vgg11_bn": {"mlp_ratio": 1 / 64}}  # its head has no such pairs, and 120 million weights
 SIZES = {"vit_tiny_patch16_224": 224, "mixer_s32_224": 224, "inception_v3": 96}
 
 
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return liven(timm.create_model(name, pretrained=False, num_classes=3))
+    return liven(timm.create_model(name, pretrained=False, num_classes=3, **SMALLER.get(name, {})))
 
 
 def image_for(name: str, channels: int = 3) -> Tensor:
