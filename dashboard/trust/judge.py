@@ -15,7 +15,7 @@ from dashboard.jobs.desk import Desk
 from dashboard.jobs.runner import State
 from dashboard.quantify.dermoscopy import outline_of
 from dashboard.serving.types import ExplainRequest, Explanation, JudgeRequest, Verdicts
-from dashboard.trust.places import Mask, body_of, lesion_of, places_of, reads_skin
+from dashboard.trust.places import Mask, body_of, lesion_of, mask_on, places_of, reads_skin
 from dashboard.trust.store import VerdictStore
 from explainers.quality.strip import checks
 from explainers.quality.types import Verdict
@@ -77,8 +77,8 @@ class Judge:
         for name, (request, _) in maps.explained.items():
             digest.update(f"{name} {self._desk.engine.key(request)} ".encode())
         for region in maps.case.regions:
-            digest.update(f"{region.name} {region.box}".encode())
-            digest.update(b"" if region.mask is None else np.packbits(region.mask).tobytes())
+            mask = mask_on(region, maps.case.image, maps.index)
+            digest.update(f"{region.name} {mask.shape}".encode() + np.packbits(mask).tobytes())
         return f"judge-{digest.hexdigest()}"
 
     def expected_s(self, maps: Maps) -> float:
