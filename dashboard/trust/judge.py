@@ -25,7 +25,7 @@ from models.errors import SightlineError
 from models.types import Case
 
 log = logging.getLogger(__name__)
-VERSION = "1"  # raise when a check's numbers change: stored verdicts of older code are then not found
+VERSION = "2"  # raise when a check's numbers change: stored verdicts of older code are then not found
 PRIORITY = 10**5  # after every map that a reader waits for, before the many of a volume
 KEPT = 32  # sets of maps whose verdicts are at hand
 OUTLINE_MODEL = "skin-lesion-outline"

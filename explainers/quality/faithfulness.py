@@ -45,10 +45,10 @@ class Faithfulness(HidingCheck):
         passes=True,
     )
     rule = Rule(
-        ok=0.05,
+        ok=0.2,
         fails=0.0,
-        source="0 is the best control itself; a twentieth of the drop above it is our own limit: with the maps of another "
-        "image (benchmarks/trust.py, two models, 6 images each) the highest twentieth lay at -0.08 to 0.17 by method",
+        source="0 is the best control itself; 0.2 is what a map of another image reached in one of twenty cases "
+        "(benchmarks/trust.py, chest-xray-14, 30 images, three methods: 0.23; 0.00 to 0.32 by method)",
     )
     shares = np.linspace(0, 1, STEPS + 1)
     names = ("deletion", "insertion")
