@@ -17,9 +17,9 @@ import explainers
 from benchmarks.networks import shipped_cards
 from benchmarks.randomisation import CHEAP_SETTINGS, test_images
 from dashboard.anatomy import parts_of
-from explainers.quality.anatomy import ASIDE, LEAST_AREA, level_of, share_of, weight_of
+from explainers.quality.anatomy import ASIDE, LEAST_AREA, level_of, share_of
 from explainers.quality.masks import seen_of, to_grid
-from explainers.reduce import reduce_channels
+from explainers.reduce import marked, reduce_channels
 from explainers.runtime.model import PreparedModel
 from models.context import RunContext
 from models.handle import ModelHandle
@@ -70,7 +70,7 @@ def main(
                     (made,) = explainer.explain(passes, prepared, [target], params, 0)
                 seen = seen_of(prepared)
                 beside = [to_grid(one.masks[part], prepared) for part in ASIDE if part in one.masks]
-                weight = weight_of(reduce_channels(made.values), seen)
+                weight = marked(reduce_channels(made.values), seen)
                 if not beside or weight is None:
                     continue
                 share = share_of(weight, np.logical_or.reduce(beside), seen)

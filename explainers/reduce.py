@@ -15,6 +15,7 @@ from models.types import FloatArray
 
 ChannelRule = Literal["sum", "absolute sum", "largest"]
 SignRule = Literal["signed", "positive", "absolute"]
+HARDLY = 0.1  # of a map's magnitude
 
 
 def reduce_channels(values: FloatArray, rule: ChannelRule = "sum") -> FloatArray:
@@ -41,6 +42,30 @@ def apply_sign(values: FloatArray, rule: SignRule = "signed") -> FloatArray:
     if rule == "positive":
         return np.maximum(values, np.float32(0))
     return np.abs(values) if rule == "absolute" else values
+
+
+def marked(values: FloatArray, seen: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """What a map marks: its positive part or, where that holds hardly anything, what lies above its mean.
+
+    A network with a low operating point calls cases whose class activation map lies below 0 nearly everywhere (of the
+    chest network's, half have less than 1 % of their magnitude above 0): the rest above 0 is then noise, and what is
+    least negative is what speaks for the class.
+
+    Args:
+        values: (H, W), signed.
+        seen: (H, W) pixels that hold image; 0 elsewhere.
+
+    Returns:
+        (H, W) float64, 0 or more; None for a map that is the same everywhere.
+    """
+    inside = np.where(seen, values, 0).astype(np.float64)
+    positive = np.maximum(inside, 0)
+    if positive.sum() >= HARDLY * np.abs(inside).sum() and positive.any():
+        return positive
+    known = inside[seen]
+    if not known.size or np.ptp(known) <= 1e-9 * np.abs(known).max():
+        return None
+    return np.where(seen, np.maximum(inside - known.mean(), 0), 0)
 
 
 def robust_scale(values: FloatArray, percentile: float = 99.5, where: NDArray[np.bool_] | None = None) -> float:

@@ -45,9 +45,9 @@ def mean_maps(one: Comparison, cells: int, dark: bool = False) -> Figure:
     quiet(figure, colours, 330)
     for column in (1, 2, 3):
         axis = "x" if column == 1 else f"x{column}"
-        figure.update_xaxes(showticklabels=False, showgrid=False, constrain="domain", row=1, col=column)
+        figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, constrain="domain", row=1, col=column)
         figure.update_yaxes(
-            showticklabels=False, showgrid=False, autorange="reversed", scaleanchor=axis, constrain="domain", row=1,
+            showticklabels=False, ticks="", showgrid=False, autorange="reversed", scaleanchor=axis, constrain="domain", row=1,
             col=column,
         )  # fmt: skip
     return figure

@@ -85,11 +85,12 @@ def _panels(result: Robustness, panels: Sequence[dict[str, list[Estimate]]], rea
             figure.add_annotation(
                 x=2, y=sum(reach) / 2, text=few[-1].note.replace(" (", "<br>("), showarrow=False, **place
             )
-    quiet(figure, colours, 70 + 190 * rows)
+    several = any(len(panel) > 1 for panel in panels)
+    quiet(figure, colours, (70 if several else 34) + 190 * rows)
     figure.update_layout(
-        showlegend=len(panels[0]) > 1 if panels else False,
+        showlegend=several,
         legend={"orientation": "h", "y": 1.0, "yref": "container", "yanchor": "top", "x": 0},
-        margin={"t": 70},
+        margin={"t": 70 if several else 34},
         hovermode="closest",
     )
     figure.update_xaxes(tickvals=[0, 1, 2, 3, 4], ticktext=["as is", "1", "2", "3", "4"], range=[-0.3, 4.3])

@@ -59,7 +59,13 @@ def scatter(
     explorable(figure, colours, _HEIGHT)
     figure.update_layout(
         showlegend=True,
-        legend={"title": {"text": "Cluster"}, "orientation": "h", "y": -0.02, "yanchor": "top", "x": 0},
+        legend={
+            "title": {"text": "Cluster", "font": {"size": 14}},
+            "orientation": "h",
+            "y": -0.02,
+            "yanchor": "top",
+            "x": 0,
+        },
     )
     figure.update_xaxes(showticklabels=False, title="", zeroline=False)
     figure.update_yaxes(showticklabels=False, title="", zeroline=False)
@@ -67,7 +73,7 @@ def scatter(
 
 
 def eigenvalues(values: NDArray[np.float64], groups: int, dark: bool = False) -> Figure:
-    """The smallest eigenvalues in order; the widest relative gap, behind the last group's, is marked.
+    """The smallest eigenvalues in order; the gap behind the last group's is marked.
 
     Args:
         values: (m,) ascending.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dashboard.anatomy import Parts
 from dashboard.audit.table import Rows
 from dashboard.hunting.patients import LEAST, resampled
-from explainers.quality.anatomy import ASIDE, LEAST_AREA, LEAST_SHARE, RULE, Share, level_of
+from explainers.quality.anatomy import ASIDE, LEAST_AREA, LEAST_SHARE, OUTSIDE, RULE, Share, level_of
 from explainers.quality.types import Level
 from models.types import Image
 
@@ -119,7 +119,7 @@ def _part(name: str, shares: Sequence[Shares], patients: Rows, seed: int) -> Bes
     if level == "fails" and low is None:
         level = "weak"  # of fewer than five patients nothing is certain
     numbers = f"{marked:.0%} of what the maps mark lies there, {area:.0%} of the picture; n = {len(shares)}"
-    place = f"on the {name}" if name != BESIDE else name
+    place = {BESIDE: BESIDE, OUTSIDE: OUTSIDE}.get(name, f"on the {name}")
     sentence = {
         "ok": f"The maps do not favour what lies {place} ({numbers}).",
         "weak": f"Some of the maps lies {place} ({numbers}).",

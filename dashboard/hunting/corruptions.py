@@ -187,7 +187,7 @@ CORRUPTIONS: dict[str, Corruption] = {
             "Rotation",
             (2, 5, 10, 20),
             "{} degrees to either side",
-            "Positioned askew.",
+            "Positioned askew; resampling softens a little as well.",
             _always,
             None,
             rotation,

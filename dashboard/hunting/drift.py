@@ -1,6 +1,7 @@
 """Do maps sit elsewhere for one group of patients than for the others?
 
-Of cases called for a class, one a patient: the mean map of a group against that of the others, each map's mass being 1.
+Of cases called for a class, one a patient: the mean map of a group against that of the others. Of each map what lies
+above its own mean counts, and adds up to 1.
 Their distance is half the sum of absolute differences (total variation): the share of the map that lies in other places,
 from 0 to 1, without a setting of its own. It counts any move the same, near or far; where to and how far is said by the
 shares of the body's parts and by the centre of mass. Groups differ in how often and how surely the class is found, so
@@ -27,11 +28,11 @@ from dashboard.audit.table import AuditTable, Rows
 from dashboard.hunting._matched import coefficients, permuted_distances, strata_of
 from dashboard.hunting.cohort import Cohort
 from dashboard.hunting.drift_result import CELLS, SCALE, Comparison, Drift, NotCompared, PartShares
-from dashboard.hunting.grid import Array, cell_means, on_image
+from dashboard.hunting.grid import Array, cell_means, excess, on_image
 from dashboard.hunting.stored import rounded
 from dashboard.hunting.turns import Turn, at_once
 from dashboard.serving.types import Engine, ExplainRequest
-from explainers.quality.anatomy import ASIDE, weight_of
+from explainers.quality.anatomy import ASIDE
 from models.card import ModelCard
 from models.context import RunContext
 from models.errors import DataError
@@ -269,11 +270,11 @@ def _maps(
     found: list[_Made] = []
     for k, explanation in zip(wanted, engine.explain_targets(request, targets, ctx), strict=True):
         values, seen = on_image(explanation)
-        weight = weight_of(values, seen)
+        weight = excess(values, seen)
         if weight is None:
-            continue  # a map of zeros lies nowhere
+            continue  # a map that is the same everywhere lies nowhere
         cells = np.nan_to_num(cell_means(weight, np.ones_like(seen), CELLS)).ravel()
-        shares = {name: float(weight[mask].sum() / weight.sum()) for name, mask in masks.items()}
+        shares = {name: float(weight[mask].sum()) for name, mask in masks.items()}
         found.append((k, (cells / cells.sum(), shares)))
     return found
 

@@ -7,6 +7,7 @@ cover by itself does to the network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -25,10 +26,13 @@ from models.errors import DataError
 from models.types import FloatArray, favoured
 
 MASS = 0.5  # of the mean map, which the region holds
-PLACE = 0.05  # of the mean map, which a part of the region holds that is looked at by itself
+WIDER = 0.8  # of the mean map, in which hills are looked for that the strongest one would hide
+PLACE = 0.05  # of the mean map, which a hill must hold
 MOST_PLACES = 4
+APART = 0.1  # of the mean map, from which what the nearest cluster leaves out is looked at
+REGION, OWN_PLACE = "place outlined", "what the nearest cluster leaves out"
 OWN = 0.5  # of what is marked in a region, from which it is said to lie where no finding can be
-CONTROLS, FEWER = 4, 2  # other places as large: as a whole region, as a part of it
+CONTROLS, FEWER = 4, 2  # other places as large: as a region, as a hill
 SHARED = 0.1  # of a control's cells that may lie in the region
 ENOUGH = 0.2  # logit; less moves no probability by more than five points
 FILL = "mean"
@@ -43,7 +47,7 @@ class Masked:
     """What covering a cluster's region did.
 
     Attributes:
-        cluster: its number. place: 0 for its whole region, else the number of a part of it, from 1.
+        cluster: its number. place: ``REGION``, ``OWN_PLACE`` or a hill of its mean map.
         region: (side, side) cells on the common grid. area: its share of the picture, [0, 1].
         controls: (m, side, side), the other places covered for comparison.
         beside: how much of what the mean map marks in the region lies where no finding can be, [0, 1].
@@ -51,12 +55,13 @@ class Masked:
         before: mean probability of the class, nothing covered.
         change: mean change of the probability, region covered; ``elsewhere`` mean over the controls.
         score_change, score_elsewhere: the same of the logit; ``excess`` is the one less the other.
+        strongest_elsewhere: mean change of the logit by the control that lowers it most.
         turned, turned_elsewhere: shares of the called cases that are no longer called; ``called`` counts those.
         finding: in a word; ``sentence`` for the reader.
     """
 
     cluster: int
-    place: int
+    place: str
     region: Mask
     controls: Mask
     beside: float
@@ -67,6 +72,7 @@ class Masked:
     score_change: Estimate
     score_elsewhere: Estimate
     excess: Estimate
+    strongest_elsewhere: float
     called: int
     turned: Estimate
     turned_elsewhere: Estimate
@@ -103,8 +109,8 @@ def region_of(mean_map: FloatArray, mass: float = MASS) -> Mask:
     return region.reshape(mean_map.shape)
 
 
-def places_of(mean_map: FloatArray, mass: float = MASS) -> tuple[Mask, ...]:
-    """The region of a mean map cut along its valleys, what holds most first; empty where it has one hill only.
+def places_of(mean_map: FloatArray, mass: float = WIDER) -> tuple[Mask, ...]:
+    """A wider region of a mean map cut along its valleys, what holds most first; empty where it has one hill only.
 
     A map may mark the finding and a marker at once: each is then covered by itself. Every cell belongs to the top that
     is reached by going uphill from it; hills with less than ``PLACE`` of the map are left out.
@@ -113,6 +119,20 @@ def places_of(mean_map: FloatArray, mass: float = MASS) -> tuple[Mask, ...]:
     held = {int(k): float(mean_map[region & (top == k)].sum()) for k in np.unique(top[region])}
     kept = sorted((k for k in held if held[k] >= PLACE * mean_map.sum()), key=lambda k: -held[k])[:MOST_PLACES]
     return tuple(region & (top == k) for k in kept) if len(held) > 1 else ()
+
+
+def own_place(cluster: Cluster, clusters: Sequence[Cluster]) -> Mask | None:
+    """What a cluster's mean map marks and that of the cluster nearest to it does not; None where there is little of it.
+
+    Where a network decides by finding and marker together, cases with both lie nearest to those with the finding alone:
+    what they have beyond those is the marker.
+    """
+    others = [one.mean_map for one in clusters if one.number != cluster.number]
+    if not others:
+        return None
+    nearest = min(others, key=lambda other: float(((np.sqrt(other) - np.sqrt(cluster.mean_map)) ** 2).sum()))
+    beyond = np.maximum(cluster.mean_map - nearest, 0)
+    return region_of(beyond) if beyond.sum() >= APART else None
 
 
 def _tops(mean_map: FloatArray) -> NDArray[np.intp]:
@@ -168,7 +188,8 @@ def mask_and_predict(
         fill: what covers, as of occlusion ("mean", "black", "blurred").
 
     Returns:
-        Of the whole region, then of each of its parts where it has several (:func:`places_of`).
+        Of the region, then of what the nearest cluster leaves out (:func:`own_place`), and of each hill where the mean map
+        has several (:func:`places_of`).
 
     Raises:
         DataError: the network's weights are not those of the hunt.
@@ -177,9 +198,9 @@ def mask_and_predict(
     card = cases.card
     if card.weights.sha256 != hunt.weights_sha256:
         raise DataError("The model has other weights than when its maps were made; hunt again.")
-    regions = [region_of(cluster.mean_map), *places_of(cluster.mean_map)]
-    seed = hunt.settings.seed
-    controls = [elsewhere(one, CONTROLS if number == 0 else FEWER, seed) for number, one in enumerate(regions)]
+    named = _regions(cluster, hunt.clusters)
+    regions, seed = list(named.values()), hunt.settings.seed
+    controls = [elsewhere(one, CONTROLS if name == REGION else FEWER, seed) for name, one in named.items()]
     nothing = np.zeros((1, *regions[0].shape), dtype=bool)
     places = np.concatenate(
         [nothing, *(part for one, few in zip(regions, controls, strict=True) for part in (one[None], few))]
@@ -202,12 +223,21 @@ def mask_and_predict(
         cases.table.exclusive,
     )
     found, first = [], 1
-    for number, (region, few) in enumerate(zip(regions, controls, strict=True)):
+    for (name, region), few in zip(named.items(), controls, strict=True):
         chosen = np.array([0, *range(first, first + 1 + len(few))])
         first += 1 + len(few)
         own = answers[:, chosen]
-        found.append(compared(hunt, cluster, number, region, few, own, card.probabilities(own), decide))
+        found.append(compared(hunt, cluster, name, region, few, own, card.probabilities(own), decide))
     return tuple(found)
+
+
+def _regions(cluster: Cluster, clusters: Sequence[Cluster]) -> dict[str, Mask]:
+    """By name, the region first."""
+    found = {REGION: region_of(cluster.mean_map)}
+    own = own_place(cluster, clusters)
+    if own is not None:
+        found[OWN_PLACE] = own
+    return found | {f"hill {number}": hill for number, hill in enumerate(places_of(cluster.mean_map), 1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +264,7 @@ class Decide:
 def compared(
     hunt: ShortcutHunt,
     cluster: Cluster,
-    place: int,
+    place: str,
     region: Mask,
     controls: Mask,
     logits: FloatArray,
@@ -244,7 +274,7 @@ def compared(
     """What the answers come to.
 
     Args:
-        place: 0 for the whole region, else the number of a part.
+        place: its name.
         logits, probabilities: (n, 2 + m, K): nothing covered, the region, and the m controls.
     """
     patients, seed, unit = hunt.patients[cluster.members], hunt.settings.seed, hunt.unit
@@ -262,7 +292,10 @@ def compared(
     score, score_other = changes(logits)
     excess = mean(score - score_other)
     beside = float(np.average(cluster.beside_cells[region], weights=cluster.mean_map[region]))
-    finding, sentence = said(beside, excess, mean(score), hunt.settings.finding, float(region.mean()))
+    own = logits[:, :, decide.column].astype(np.float64)
+    strongest = float((own[:, 2:] - own[:, :1]).mean(axis=0).min())
+    sure = _sure(excess, mean(score), strongest)
+    finding, sentence = said(beside, excess, sure, hunt.settings.finding, float(region.mean()))
     return Masked(
         cluster=cluster.number,
         place=place,
@@ -276,6 +309,7 @@ def compared(
         score_change=mean(score),
         score_elsewhere=mean(score_other),
         excess=excess,
+        strongest_elsewhere=strongest,
         called=int(was.sum()),
         turned=mean((~calls[was, 1]).astype(np.float64), patients[was]),
         turned_elsewhere=mean((~calls[was, 2:]).mean(axis=1), patients[was]),
@@ -284,11 +318,17 @@ def compared(
     )
 
 
-def said(beside: float, excess: Estimate, change: Estimate, name: str, area: float) -> tuple[Finding, str]:
+def _sure(excess: Estimate, change: Estimate, strongest: float) -> bool:
+    """The score falls, by more than elsewhere on average and by more than at any single other place."""
+    if excess.high is None or change.value is None or change.high is None:
+        return False
+    return excess.high < 0 and change.high < 0 and change.value < strongest
+
+
+def said(beside: float, excess: Estimate, sure: bool, name: str, area: float) -> tuple[Finding, str]:
     """The finding and its sentence."""
     if excess.value is None:
         return "too few", f"Whether {name} is decided by this place cannot be told: {excess.note}."
-    sure = excess.high is not None and excess.high < 0 and (change.value or 0) < 0
     if not sure or excess.value > -ENOUGH:
         more = "hardly more" if sure else "no more"
         return "no more than elsewhere", (

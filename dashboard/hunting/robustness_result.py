@@ -85,9 +85,11 @@ class Loss(Table):
     @property
     def words(self) -> str:
         """For people."""
+        acronym = self.corruption[1:2].isupper()
+        name = self.corruption if acronym else f"{self.corruption[:1].lower()}{self.corruption[1:]}"
         return (
             f"{self.finding}: {self.figure} {self.before.rounded(2)} becomes {self.after.rounded(2)} with "
-            f"{self.corruption[:1].lower()}{self.corruption[1:]}, {self.amount} (change {self.change.rounded(2)}, "
+            f"{name}, {self.amount} (change {self.change.rounded(2)}, "
             f"n = {self.change.n})"
         )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dashboard.serving.types import Explanation
-from explainers.reduce import reduce_channels
+from explainers.reduce import marked, reduce_channels
 from models.types import FloatArray, Image
 
 SIDE = 28  # cells along each side
@@ -48,14 +48,8 @@ def signature(explanation: Explanation, image: Image, side: int = SIDE, smooth: 
 
 
 def strength(explanation: Explanation) -> Array | None:
-    """(h, w) on the input grid: positive part of the map, its magnitude where nothing is positive, 0 off the picture.
-
-    None where it is 0 everywhere.
-    """
-    values = np.where(on_picture(explanation), reduce_channels(explanation.attribution.values), 0).astype(np.float64)
-    positive = np.maximum(values, 0)
-    chosen = positive if positive.any() else np.abs(values)
-    return chosen if chosen.any() else None
+    """(h, w) on the input grid, what the map marks (:func:`explainers.reduce.marked`); None where it is the same everywhere."""
+    return marked(reduce_channels(explanation.attribution.values), on_picture(explanation))
 
 
 def on_picture(explanation: Explanation) -> Mask:

@@ -1,25 +1,28 @@
 """Groups of maps that are alike, by spectral clustering (SpRAy; Lapuschkin et al. 2019, arXiv:1902.10178).
 
 Maps are joined to their nearest neighbours; the eigenvalues of the graph's normalised Laplacian tell how many groups
-there are (as many as lie before the widest gap: von Luxburg 2007, doi:10.1007/s11222-007-9033-z), its eigenvectors
+there are (as many as lie before a wide gap: von Luxburg 2007, doi:10.1007/s11222-007-9033-z), its eigenvectors
 which map belongs to which. A network that decides by several things has maps in several groups, one of which may be a
 shortcut.
 
 Differs: distances are Hellinger's (of the square roots), so that a few strong cells do not outweigh where the rest
 lies; a gap counts relative to the eigenvalue behind it, since maps that shift gradually have eigenvalues that grow
-faster and faster, whose widest gap is always among the last; the drawing is made of the eigenvectors too, not of t-SNE,
-so that it shows the graph that was cut.
+faster and faster, whose widest gap is always among the last; and the last wide gap counts, not the widest, since the
+sides of the body otherwise hide what splits each of them. As in the paper, the drawing is t-SNE, here of the
+eigenvectors, so that it shows the graph that was cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 from sklearn.cluster import KMeans
+from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
@@ -29,6 +32,7 @@ LEAST = 10  # maps
 MOST_GROUPS = 8
 SMALL = 5  # maps in a group, below which it must lie well apart to stay one
 APART = 0.25  # separation from which a small group stays one
+WIDE = 0.5  # a group too many costs a look, a group too few hides a small one in a large one
 _FLOOR = 0.05  # added to the eigenvalue behind a gap, so that the gap between two tiny ones does not count
 _DRAWN = 12  # eigenvectors that the drawing is made of
 _JOINED = 0.02  # of an edge, between all maps of the drawing: groups without a common edge must share the paper
@@ -45,19 +49,24 @@ class Groups:
         eigenvalues: (m,) smallest eigenvalues of the normalised Laplacian, ascending, in [0, 2].
         separation: (k,) in [-1, 1], mean silhouette: how much nearer a group's maps are to each other than to those of
             the next group; NaN where there is one group only.
-        positions: (n, 2) for a drawing, without unit.
+        embedding: (n, e) smooth eigenvectors, each by how smooth it is: what the drawing is made of.
         neighbours: each map is joined to so many others.
     """
 
     labels: NDArray[np.intp]
     eigenvalues: Array
     separation: Array
-    positions: Array
+    embedding: Array
     neighbours: int
 
     @property
     def count(self) -> int:
         return len(self.separation)
+
+    @cached_property
+    def positions(self) -> Array:
+        """(n, 2) for a drawing, at most 1 from the middle along each axis; made when first asked for."""
+        return drawing(self.embedding)
 
     @property
     def eigengap(self) -> float:
@@ -106,7 +115,7 @@ def grouped(signatures: NDArray[np.floating], seed: int = 0, neighbours: int | N
     else:
         apart = silhouette_samples(points, labels)
         separation = np.bincount(labels, apart) / np.bincount(labels)
-    return Groups(labels, values, separation, drawing(graph), joined)
+    return Groups(labels, values, separation, embedding(graph), joined)
 
 
 def affinity(points: Array, neighbours: int) -> Array:
@@ -116,8 +125,9 @@ def affinity(points: Array, neighbours: int) -> Array:
 
 
 def groups_in(eigenvalues: Array) -> int:
-    """As many groups as eigenvalues before the widest relative gap; of equal gaps the first."""
-    return int(np.argmax(np.round(relative_gaps(eigenvalues), 9))) + 1
+    """As many groups as eigenvalues before the last relative gap that is at least ``WIDE`` of the widest."""
+    gaps = relative_gaps(eigenvalues)
+    return int(np.flatnonzero(gaps >= WIDE * gaps.max())[-1]) + 1
 
 
 def relative_gaps(eigenvalues: Array) -> Array:
@@ -126,17 +136,20 @@ def relative_gaps(eigenvalues: Array) -> Array:
     return np.asarray(np.diff(first) / (first[1:] + _FLOOR))
 
 
-def drawing(graph: Array) -> Array:
-    """(n, 2) positions: two principal directions of the smooth eigenvectors, each by how smooth it is."""
+def embedding(graph: Array) -> Array:
+    """(n, e) smooth eigenvectors, each by how smooth it is; groups without a common edge are joined weakly."""
     spread = graph + _JOINED * (graph.sum() / graph.size)
     np.fill_diagonal(spread, 0.0)
     values, vectors = _spectrum(spread, min(len(graph), _DRAWN))
-    smooth = np.maximum(1 - values[1:], 0) ** 2
-    places = vectors[:, 1:] / np.sqrt(spread.sum(1))[:, None] * smooth
-    left, size, _ = np.linalg.svd(places - places.mean(axis=0), full_matrices=False)
-    found = left[:, :2] * size[:2]
-    found = found * np.sign(found[np.abs(found).argmax(axis=0), [0, 1]])
-    return np.asarray(found / max(np.abs(found).max(), 1e-12))
+    return np.asarray(vectors[:, 1:] / np.sqrt(spread.sum(1))[:, None] * np.maximum(1 - values[1:], 0))
+
+
+def drawing(places: Array) -> Array:
+    """(n, 2) positions in [-1, 1] that keep near what is near (t-SNE; van der Maaten and Hinton 2008)."""
+    scaled = places / max(places.std(), 1e-12)
+    found = TSNE(perplexity=min(30.0, (len(places) - 1) / 3), init="pca", random_state=0).fit_transform(scaled)
+    found = found - (found.max(axis=0) + found.min(axis=0)) / 2
+    return np.asarray(found / max(np.abs(found).max(), 1e-12), dtype=np.float64)
 
 
 def _spectrum(graph: Array, count: int) -> tuple[Array, Array]:

@@ -85,7 +85,7 @@ def _said(index: Index, around: Nearest) -> None:
     share = around.share
     if share.value is not None:
         st.markdown(
-            f"Of the {share.n} nearest cases **{share.value:.0%} have {finding}** ({share.low:.0%} to {share.high:.0%})."
+            f"Of the {share.n} nearest cases **{share.value:.0%} are labelled {finding}** ({share.low:.0%} to {share.high:.0%})."
         )
     if around.unusual >= _UNUSUAL:
         st.warning(
@@ -96,7 +96,7 @@ def _said(index: Index, around: Nearest) -> None:
     itself = " This case is one of them; it and its patient's other pictures are left out." if around.itself else ""
     st.caption(
         f"Among {len(index):,} cases the model was tested on, not those it learned from; nearest in what the network's last "
-        f"layer reads, stored in brief ({index.kept:.0%} of the ten nearest stay the ten nearest).{itself} The interval "
+        f"layer reads, compressed ({index.kept:.0%} of the ten nearest stay so).{itself} The interval "
         "takes cases as independent."
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.quality.types import CHECKS, CheckSpec, Evidence, Level, Rule, Verdict
+from explainers.reduce import marked
 from models.types import FloatArray
 
 Mask = NDArray[np.bool_]
@@ -63,14 +64,6 @@ class Share:
         return f"{self.attribution:.0%} ({self.area:.0%} of the area)"
 
 
-def weight_of(values: FloatArray, seen: Mask) -> NDArray[np.float64] | None:
-    """(H, W) positive part of a map, or its magnitude where nothing is positive; None where it is 0 everywhere."""
-    inside = np.where(seen, values, 0).astype(np.float64)
-    positive = np.maximum(inside, 0)
-    chosen = positive if positive.any() else np.abs(inside)
-    return chosen if chosen.any() else None
-
-
 def share_of(weight: NDArray[np.float64], part: Mask, seen: Mask, seed: int = 0) -> Share:
     """The share of a part.
 
@@ -106,7 +99,7 @@ def _ratio(attribution: Any, area: Any) -> Any:
 
 def shares(values: FloatArray, parts: Mapping[str, Mask], seen: Mask, seed: int = 0) -> dict[str, Share]:
     """Shares of all parts by name; parts may overlap. Empty for a map that is 0 everywhere."""
-    weight = weight_of(values, seen)
+    weight = marked(values, seen)
     return {} if weight is None else {name: share_of(weight, part, seen, seed) for name, part in parts.items()}
 
 
@@ -129,7 +122,7 @@ class Anatomy:
 
     def run(self, evidence: Evidence) -> Iterator[Verdict]:
         subject = evidence.subject
-        weight = weight_of(evidence.map, subject.seen)
+        weight = marked(evidence.map, subject.seen)
         if not subject.anatomy:
             yield self._unknown("No part of the body was recognised in this picture.")
         elif weight is None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from explainers.reduce import apply_sign, reduce_channels, robust_scale, top_mask, top_threshold
+from explainers.reduce import apply_sign, marked, reduce_channels, robust_scale, top_mask, top_threshold
 from models.errors import ExplainError
 
 MAP = np.array([[[1.0, -4.0]], [[2.0, 3.0]], [[-5.0, 0.5]]], dtype=np.float32)  # (3, 1, 2)
@@ -75,3 +75,19 @@ def test_percentages_out_of_range_are_refused(percent: float) -> None:
     for function in (robust_scale, top_threshold, top_mask):
         with pytest.raises(ExplainError, match="above 0 and at most at 100"):
             function(MAP, percent)
+
+
+def test_what_a_map_marks() -> None:
+    values = np.random.default_rng(3).normal(size=(12, 12)).astype(np.float32)
+    seen = np.ones((12, 12), dtype=bool)
+    seen[:, :2] = False
+    mixed = marked(values, seen)
+    assert mixed is not None
+    assert np.array_equal(mixed, np.where(seen, np.maximum(values, 0), 0).astype(np.float64))
+    low = values - 4  # hardly anything is above 0
+    found = marked(low, seen)
+    assert found is not None
+    assert not found[~seen].any()
+    np.testing.assert_allclose(found[seen], np.maximum(low[seen] - low[seen].mean(dtype=np.float64), 0), atol=1e-6)
+    assert marked(np.full((12, 12), -1, np.float32), seen) is None
+    assert marked(np.zeros((12, 12), np.float32), seen) is None

@@ -13,6 +13,7 @@ from dashboard.state import services
 from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit, chart
 from dashboard.widgets.audit.hunting import Work, hunted, images_of
+from explainers import EXPLAINERS
 from models.card import ModelCard
 
 _STORED, _HERE = "stored", "here"
@@ -38,7 +39,7 @@ def drift_section(audit: Audit) -> None:
     st.caption(
         "Maps of the cases called for a class, one a patient, those of a group against those of all others. Groups are "
         "compared within the same label and the same half of the scores, so that a group in which the finding is more "
-        "frequent does not differ for that reason alone."
+        "frequent does not differ for that reason alone. Of each map counts what lies above its own mean."
     )
     kept = stored_drift(card)
     ways = {_STORED: "Stored with the model"} if kept is not None else {}
@@ -57,7 +58,7 @@ def _measured(audit: Audit, card: ModelCard) -> Drift | None:
 
     def work(given: Work) -> Drift:
         engine = services().desk.engine
-        return measure(engine, given.cases, given.ctx, turn=given.turn, part="the cases shown here", most=most)
+        return measure(engine, given.cases, given.ctx, turn=given.turn, part="cases of this table", most=most)
 
     return hunted(audit, card, folder, "drift", str(most), "Compare on the images at hand", work)
 
@@ -67,7 +68,9 @@ def _shown(audit: Audit, result: Drift) -> None:
         st.caption(f"{result.cases} maps so far; groups are compared at the end.")
         return
     sure = [one for one in result.comparisons if one.sure]
-    st.caption(f"{result.method} maps of {result.cases} {result.part}; {len(result.comparisons)} comparisons.")
+    st.caption(
+        f"{EXPLAINERS.get(result.method).spec.title} maps of {result.cases} {result.part}; {len(result.comparisons)} comparisons."
+    )
     if sure:
         st.markdown("**Maps that sit elsewhere**\n" + "\n".join(f"- {readable(one.words)}" for one in sure[:6]))
     else:

@@ -14,6 +14,7 @@ from dashboard.state import services
 from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit, chart
 from dashboard.widgets.audit.hunting import Work, hunted, images_of
+from explainers import EXPLAINERS
 from models.card import ModelCard
 
 _STORED, _HERE = "stored", "here"
@@ -53,7 +54,7 @@ def _measured(audit: Audit, card: ModelCard) -> Robustness | None:
 
     def work(given: Work) -> Robustness:
         cases = enriched(given.cases, most)
-        return measure(services().desk.engine, cases, given.ctx, turn=given.turn, part="the cases shown here")
+        return measure(services().desk.engine, cases, given.ctx, turn=given.turn, part="cases of this table")
 
     return hunted(audit, card, folder, "robustness", str(most), "Measure on the images at hand", work)
 
@@ -62,8 +63,8 @@ def _shown(audit: Audit, result: Robustness) -> None:
     finding = audit.finding
     unread = f" {result.unread} pictures could not be read." if result.unread else ""
     st.caption(
-        f"{result.cases} {result.part} of {result.patients} {result.unit}, rare classes drawn more often, at the "
-        f"operating points of the model.{unread}"
+        f"{result.cases} {result.part} of {result.patients} {result.unit}, at the operating point of each class; "
+        f"of many cases, those of rare classes are taken first.{unread}"
     )
     found = losses(result)
     if found:
@@ -85,7 +86,7 @@ def _shown(audit: Audit, result: Robustness) -> None:
         return
     st.markdown(f"**Maps: {readable(finding)}**")
     st.caption(
-        f"Mean rank correlation of the {result.method} map with that of the unchanged picture, of at most {MAPPED} cases "
+        f"Mean rank correlation of the {EXPLAINERS.get(result.method).spec.title} map with that of the unchanged picture, of at most {MAPPED} cases "
         "that are called for the class both times; 1 is the same map. Turned and moved pictures have their maps moved back."
     )
     chart(

@@ -16,7 +16,7 @@ from dashboard.figures.shortcuts import eigenvalues, scatter
 from dashboard.figures.style import Figure
 from dashboard.hunting.beside import SOURCE
 from dashboard.hunting.cohort import Cohort
-from dashboard.hunting.masking import Finding, Masked, mask_and_predict, region_of
+from dashboard.hunting.masking import REGION, Finding, Masked, mask_and_predict, region_of
 from dashboard.hunting.montage import Tile, montage
 from dashboard.hunting.shortcuts import Cluster, HuntSettings, ShortcutHunt, cases_for, hunt, hunt_key
 from dashboard.hunting.signatures import picture
@@ -255,8 +255,8 @@ def _spectrum(found: ShortcutHunt) -> None:
             "Smallest eigenvalues of the graph of neighbours",
         )
         st.caption(
-            f"Each map is joined to its {found.groups.neighbours} nearest. As many eigenvalues lie before the widest gap "
-            "(relative to the next) as there are clusters; clusters too small to lie apart are joined to the next."
+            f"Each map is joined to its {found.groups.neighbours} nearest. As many eigenvalues lie before the last wide gap "
+            "(relative to the next, at least half of the widest) as there are clusters; clusters too small to lie apart are joined to the next."
         )
 
 
@@ -323,10 +323,10 @@ def _cover(view: _View, found: ShortcutHunt, cases: Cohort, cluster: Cluster) ->
 
 
 def _covered(masked: Sequence[Masked], found: ShortcutHunt) -> None:
-    """The sentence of the whole region, and of a part that says more; then the numbers."""
+    """The sentence of the region, or of a hill that says more; then the numbers."""
     order: tuple[Finding, ...] = ("shortcut", "decides", "no more than elsewhere", "too few")
-    worst = min(masked, key=lambda one: (order.index(one.finding), one.place))
-    part = f"Part {worst.place} of it: " if worst.place else ""
+    worst = min(masked, key=lambda one: order.index(one.finding))  # the region where nothing says more
+    part = "" if worst.place == REGION else f"{_capital(worst.place)}. "
     show = {"shortcut": st.error, "decides": st.warning}.get(worst.finding, st.info)
     icon = {"shortcut": ":material/error:", "decides": ":material/visibility:"}.get(worst.finding, ":material/info:")
     show(f"{part}{worst.sentence}", icon=icon)
@@ -334,7 +334,7 @@ def _covered(masked: Sequence[Masked], found: ShortcutHunt) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Covered": ["Whole place" if one.place == 0 else f"Part {one.place} of it" for one in masked],
+                "Covered": [_capital(one.place) for one in masked],
                 "Of the picture": [f"{one.area:.0%}" for one in masked],
                 "Where no finding can be": [f"{one.beside:.0%}" for one in masked],
                 "Score, logit": [one.score_change.rounded(2) for one in masked],
@@ -350,7 +350,7 @@ def _covered(masked: Sequence[Masked], found: ShortcutHunt) -> None:
     st.caption(
         f"Mean changes over n = {whole.n} cases, 95 % intervals over {found.unit}; mean probability before "
         f"{_percent(whole.before)}. Covered by the mean colour; elsewhere: mean of {len(whole.controls)} other places as large. "
-        "A place with several hills is covered hill by hill too, the strongest first."
+        "What the maps of the nearest cluster leave out is covered by itself too, and each hill where the mean map has several."
     )
 
 
@@ -364,6 +364,14 @@ def _percent(one: Estimate, signed: bool = False) -> str:
     """ "41 % (30 to 52)", or why there is none."""
     if one.value is None:
         return one.note
-    form = "+.0f" if signed else ".0f"
-    ends = "" if one.low is None or one.high is None else f" ({100 * one.low:{form}} to {100 * one.high:{form}})"
-    return f"{100 * one.value:{form}} {'' if signed else '%'}".strip() + ends
+    form = "+d" if signed else "d"
+    ends = "" if one.low is None or one.high is None else f" ({_whole(one.low):{form}} to {_whole(one.high):{form}})"
+    return f"{_whole(one.value):{form}}{'' if signed else ' %'}{ends}"
+
+
+def _whole(share: float) -> int:
+    return round(100 * share)
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

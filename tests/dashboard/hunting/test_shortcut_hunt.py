@@ -192,7 +192,7 @@ def test_two_hills_are_two_places() -> None:
 def test_what_the_nearest_cluster_leaves_out_is_the_tag(made: Made) -> None:
     row, column = np.mgrid[:28, :28]
     lung = np.exp(-((row - 14) ** 2 + (column - 18) ** 2) / 20)
-    tag = 0.3 * np.exp(-((row - 14) ** 2 + (column - 12) ** 2) / 6)  # on the slope of the other, no hill of its own
+    tag = 0.6 * np.exp(-((row - 14) ** 2 + (column - 12) ** 2) / 6)  # on the slope of the other, no hill of its own
     maps = [lung + tag, lung, np.roll(lung, -12, axis=1)]
     clusters = [
         replace(made.found.clusters[0], number=number, mean_map=(one / one.sum()).astype(np.float32))

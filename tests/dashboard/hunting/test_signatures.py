@@ -44,10 +44,11 @@ def test_a_letterboxed_map_is_that_of_the_picture_alone() -> None:
     np.testing.assert_allclose(found, direct, atol=1e-7)
 
 
-def test_negative_maps_count_by_their_size_and_empty_ones_not_at_all() -> None:
-    values = np.zeros((16, 16))
-    assert signature(explained(values, np.eye(3), (16, 16)), plane((16, 16)), SIDE) is None
-    values[2, 3] = -5
+def test_maps_below_zero_count_by_what_is_least_so_and_even_ones_not_at_all() -> None:
+    assert signature(explained(np.zeros((16, 16)), np.eye(3), (16, 16)), plane((16, 16)), SIDE) is None
+    assert signature(explained(np.full((16, 16), -2.0), np.eye(3), (16, 16)), plane((16, 16)), SIDE) is None
+    values = np.full((16, 16), -5.0)
+    values[2, 3] = -1
     found = signature(explained(values, np.eye(3), (16, 16)), plane((16, 16)), SIDE, smooth=0)
     assert found is not None
     assert picture(found)[1, 1] == pytest.approx(1)
