@@ -21,6 +21,7 @@ FILM, SKIN = "chest-film-pydicom", "phantom-skin-irregular"
 SHOTS = (
     ("case-light", "", {"case": FILM}, "light"),
     ("case-dark", "", {"case": SKIN}, "dark"),
+    ("trust-light", "", {"case": "phantom-chest-effusion"}, "light"),
     ("compare-light", "Compare", {"case": "phantom-chest-mass"}, "light"),
     ("models-light", "Models", {}, "light"),
     ("audit-light", "Audit", {}, "light"),
@@ -62,6 +63,11 @@ def _shoot() -> None:
             if page_name:
                 page.get_by_role("link", name=page_name).click()
             _settle(page, page_name)
+            if name == "trust-light":
+                page.get_by_test_id("pane-occlusion").get_by_test_id("trust").click()
+                page.locator(".st-key-trust-evidence .js-plotly-plot").wait_for(timeout=60_000)
+                page.locator(".st-key-trust-evidence").scroll_into_view_if_needed()
+                page.wait_for_timeout(2000)
             page.screenshot(path=OUT / f"{name}.png")
             page.close()
         browser.close()
@@ -77,7 +83,9 @@ def _settle(page: Page, page_name: str) -> None:
             "(least) => { const walk = (root) => [...root.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? walk(e.shadowRoot) : [])]);"
             " const panes = walk(document).filter((e) => (e.dataset?.testid ?? '').startsWith('pane-'));"
             " const list = walk(document).filter((e) => e.tagName === 'IMG' && e.naturalWidth > 0);"
-            " return list.length >= least && panes.length > 1 && panes.every((e) => e.dataset.status === 'ready'); }",
+            " const lines = walk(document).filter((e) => e.dataset?.testid === 'trust' && !e.hidden);"
+            " return list.length >= least && panes.length > 1 && panes.every((e) => e.dataset.status === 'ready')"
+            " && lines.every((e) => /passed$/.test(e.textContent)); }",
             arg=0 if page_name else 8,
             timeout=180_000,
         )

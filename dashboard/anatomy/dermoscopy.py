@@ -49,8 +49,9 @@ def find(image: Image, lesion: Mask | None = None) -> Parts:
     if lesion is None:
         missing |= dict.fromkeys(("lesion", "surrounding skin"), "The lesion was not outlined.")
     else:
-        if INK in masks:
-            masks[INK] = masks[INK] & ~lesion
+        for name in (HAIR, RULER, INK):  # over a lesion they are part of how it looks
+            if name in masks:
+                masks[name] = masks[name] & ~lesion
         other = np.logical_or.reduce([np.zeros(image.plane_shape, dtype=bool), *masks.values()])
         masks |= {"lesion": lesion, "surrounding skin": ~lesion & ~other}
         notes |= {"lesion": "As outlined.", "surrounding skin": "The rest of the skin."}

@@ -25,7 +25,7 @@ from models.errors import SightlineError
 from models.types import Case
 
 log = logging.getLogger(__name__)
-VERSION = "2"  # raise when a check's numbers change: stored verdicts of older code are then not found
+VERSION = "3"  # raise when a check's numbers change: stored verdicts of older code are then not found
 PRIORITY = 10**5  # after every map that a reader waits for, before the many of a volume
 KEPT = 32  # sets of maps whose verdicts are at hand
 OUTLINE_MODEL = "skin-lesion-outline"
@@ -152,8 +152,8 @@ class Judge:
 
     def _keep(self, key: str, known: Sequence[Verdict], verdicts: Sequence[Verdict]) -> None:
         """Store what took passes of the network and rests on this map alone."""
-        dear = tuple(one for one in verdicts if one.check in DEAR)
-        if len(dear) == len(known):
+        dear = tuple(one for one in verdicts if one.check in DEAR and not one.broken)
+        if len(dear) <= len(known):
             return
         try:
             self._store.put(key, dear)

@@ -14,7 +14,15 @@ from models.card import ModelCard
 from models.types import Case, Image, Modality, Region, Target
 
 Mask = NDArray[np.bool_]
-BODY = ("lung", "heart", "brain")  # of which a region's name speaks where it is no finding
+BODY = ("lung", "heart", "brain")  # that the name of a region ends with where it is part of the body
+LESIONS = (
+    "lesion",
+    "nodule",
+    "tumour",
+    "tumor",
+    "mass",
+    "infection",
+)  # that the name of a lesion holds, of whatever kind
 NOTHING = ("no ", "normal")  # how the name of a class begins that means nothing was found
 
 
@@ -28,7 +36,7 @@ def places_of(case: Case, index: int, card: ModelCard, target: Target) -> dict[s
     regions = [region for region in case.regions if region.name.casefold() == name]
     kinds = card.exclusive or len(card.classes) == 1
     if not regions and kinds and not name.startswith(NOTHING):
-        regions = [region for region in case.regions if not _is_body(region)]
+        regions = [region for region in case.regions if any(word in region.name.casefold() for word in LESIONS)]
     found = {region.name: mask_on(region, case.image, index) for region in regions}
     return {name: mask for name, mask in found.items() if mask.any()}
 

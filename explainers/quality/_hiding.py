@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from explainers.methods._baselines import baseline
 from explainers.quality import _controls, _intervals
 from explainers.quality._order import Blocks, Order, varies
 from explainers.quality.types import CheckSpec, Evidence, Rule, Subject, Verdict
 
 Array = NDArray[np.float64]
+FILLS = ("blurred", "mean")
 RANDOM_ORDERS = 1  # in each repeat
 SMOOTH, BLURRED = "random map, as smooth", "the map itself, blurred"
+ENOUGH = 0.2  # logit (or what the target counts in) that hiding the whole picture has to take away; five points of probability
 _STILL = 1e-4  # scores that move by less, relative to the largest score or to 1, do not move
 
 
@@ -91,6 +95,9 @@ class HidingCheck(ABC):
                 yield self._still()
                 return
             found.add(curves, max(scale, _STILL))
+            if repeat == 0 and (fall := _fall(subject)) < ENOUGH:
+                yield self._no_fall(fall, self._verdict(found, subject, final=True))
+                return
             if repeat + 1 == self.coarse and self.coarse < self.repeats:
                 yield self._verdict(found, subject, final=False)
         yield self._verdict(found, subject, final=True)
@@ -126,6 +133,8 @@ class HidingCheck(ABC):
         value, low, high = _intervals.of_mean(areas[""] - areas[best])
         # The map has to show that it is better: an interval that reaches up from below the limit does not help it.
         level = self.rule.level(value, low, value)
+        if level == "ok" and np.mean([one[0].mean() for one in found.curves[""]]) >= subject.whole:
+            level = "weak"  # better than the controls, and yet the score does not fall
         curves = {"share": self.shares}
         facts = {"score of the picture": f"{subject.whole:.3g}", "drop": f"{np.mean(found.scales):.3g}"}
         for name, parts in found.curves.items():
@@ -149,6 +158,19 @@ class HidingCheck(ABC):
             facts=facts | {"best control": _controls.WORDS[best]},
         )
 
+    def _no_fall(self, fall: float, found: Verdict) -> Verdict:
+        """What was found, without a judgement: a score that does not fall with the picture rests on nothing to be hidden."""
+        sentence = (
+            f"Hiding the whole picture takes {max(fall, 0):.2g} from this score, too little to tell what it rests on."
+            if fall > -ENOUGH
+            else f"This score rises by {-fall:.2g} when the whole picture is hidden: the picture speaks against the class, so "
+            "hiding parts of it cannot show what speaks for it."
+        )
+        expected = f"a score that falls by {ENOUGH} or more when the picture is hidden"
+        return replace(
+            found, level="not assessable", sentence=sentence, value=None, low=None, high=None, n=0, expected=expected
+        )
+
     def _still(self) -> Verdict:
         return Verdict(
             self.spec.id,
@@ -161,3 +183,14 @@ class HidingCheck(ABC):
 
 def _range(curves: Sequence[Array]) -> float:
     return max(float(values.max()) for values in curves) - min(float(values.min()) for values in curves)
+
+
+def _fall(subject: Subject) -> float:
+    """What hiding the whole picture takes from the score, the mean of two fills."""
+
+    def made() -> float:
+        shown = torch.from_numpy(subject.seen).to(subject.prepared.tensor.device)
+        filled = [torch.where(shown, baseline(subject.prepared, name), subject.prepared.tensor) for name in FILLS]
+        return subject.whole - float(subject.scores(torch.cat(filled)).mean())
+
+    return subject.once("fall", made)

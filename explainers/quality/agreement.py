@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from explainers.quality import _ranks
+from explainers.quality.randomisation import doubts
 from explainers.quality.types import CHECKS, CheckSpec, Evidence, Rule, Subject, Verdict
 from explainers.reduce import reduce_channels
 from explainers.types import Attribution
@@ -19,7 +20,8 @@ Array = NDArray[np.float64]
 
 
 class Agreement:
-    """Mean rank correlation of this map with the others of the same picture and class.
+    """Mean rank correlation of this map with the others of the same picture and class, but for methods that fail with
+    random weights on this model.
 
     The interval draws tiles of the picture again. Methods may agree and all be wrong; where they disagree, at most one
     of them can be right about the place.
@@ -54,10 +56,17 @@ class Agreement:
         if own is None:
             yield Verdict(self.spec.id, "not assessable", "The map is the same everywhere, so it cannot be compared.")
             return
-        others = [(other, _ranked(subject, other)) for other in evidence.others if other is not evidence.attribution]
+        doubted = subject.once("doubted", lambda: doubts(subject.card) if subject.card is not None else {})
+        others = [
+            (other, _ranked(subject, other))
+            for other in evidence.others
+            if other is not evidence.attribution and other.method not in doubted
+        ]
         known = [(other.title, ranks) for other, ranks in others if ranks is not None]
         if not known:
-            yield Verdict(self.spec.id, "not assessable", "There is no other map of this picture and class to compare.")
+            yield Verdict(
+                self.spec.id, "not assessable", "There is no other map to compare that may count as evidence."
+            )
             return
         value = float(np.mean([_ranks.correlation(own, ranks) for _, ranks in known]))
         low, high, tiles = _ranks.over_picture([(own, ranks) for _, ranks in known], blocks, subject.seed)
@@ -65,9 +74,7 @@ class Agreement:
         sentence = {
             "ok": "Other methods mark the same places.",
             "weak": "Other methods mark partly other places: hold on to what they have in common.",
-        }.get(
-            level, "Other methods mark other places: at most one of these maps is right about where the evidence lies."
-        )
+        }.get(level, "Other methods mark other places: do not rest a decision on where this map points.")
         facts = {
             _numbered(title, number, known): (
                 f"rank correlation {_ranks.correlation(own, ranks):.2f}, "

@@ -42,13 +42,14 @@ class Share:
 
     Attributes:
         attribution, area: shares in [0, 1] of what is seen.
-        low, high: 95 % interval of ``ratio``, drawn over tiles of the picture; None where the area is 0.
+        low, high: 95 % interval of ``ratio``, drawn over ``tiles`` of the picture; None where the area is 0.
     """
 
     attribution: float
     area: float
     low: float | None
     high: float | None
+    tiles: int = 0
 
     @property
     def ratio(self) -> float:
@@ -88,7 +89,7 @@ def share_of(weight: NDArray[np.float64], part: Mask, seen: Mask, seed: int = 0)
     usable = drawn[(drawn[:, 1] > 0) & (drawn[:, 2] > 0)]
     ratios = _ratio(usable[:, 0] / usable[:, 1], usable[:, 2] / usable[:, 3])
     low, high = np.percentile(ratios, (2.5, 97.5))
-    return Share(float(attribution), float(area), float(low), float(high))
+    return Share(float(attribution), float(area), float(low), float(high), count)
 
 
 def _ratio(attribution: Any, area: Any) -> Any:
@@ -163,7 +164,7 @@ class Anatomy:
             value=share.ratio,
             low=share.low,
             high=share.high,
-            n=int(TILES * TILES),
+            n=share.tiles,
             expected=f"up to {RULE.ok:g}, not {RULE.fails:g} or more: {RULE.source}",
             facts=facts,
         )

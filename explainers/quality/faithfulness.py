@@ -45,10 +45,10 @@ class Faithfulness(HidingCheck):
         passes=True,
     )
     rule = Rule(
-        ok=0.2,
+        ok=0.3,
         fails=0.0,
-        source="0 is the best control itself; 0.2 is what a map of another image reached in one of twenty cases "
-        "(benchmarks/trust.py, chest-xray-14, 30 images, three methods: 0.23; 0.00 to 0.32 by method)",
+        source="0 is the best control itself; 0.3 is about what the map of another image reached in one of twenty cases "
+        "by the method that reached most (benchmarks/trust.py, chest-xray-14, 30 images, three methods: 0.00 to 0.32 by method, 0.23 of all)",
     )
     shares = np.linspace(0, 1, STEPS + 1)
     names = ("deletion", "insertion")

@@ -209,11 +209,11 @@ class Localisation:
         id="localisation",
         title="Marks the known place",
         question="Does the map mark the place where the finding is known to be?",
-        measure="area under precision and recall, over the best control",
+        measure="area under precision and recall, over chance",
         unit="",
         paper="Zhang et al. 2018, arXiv:1608.00507; Saporta et al. 2022, doi:10.1038/s42256-022-00536-x",
         order=12,
-        brief="marks the place {} over best control",
+        brief="marks the place {} over chance",
     )
 
     def cost(self, evidence: Evidence) -> int:
@@ -253,14 +253,13 @@ class Localisation:
             "fails": f"The map does not mark the known place, {names} {numbers}: it does not show where the finding is.",
         }[found.level]
         low, high = found.interval
-        gap = found.best - found.chance
         return Verdict(
             self.spec.id,
             found.level,
             sentence,
-            value=found.own - found.best,
-            low=low - gap,
-            high=high - gap,
+            value=found.own - found.chance,
+            low=low,
+            high=high,
             n=COPIES,
             expected=f"above 0: {RULE.source}",
             facts={

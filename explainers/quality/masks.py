@@ -20,6 +20,8 @@ Mask = NDArray[np.bool_]
 def to_grid(mask: Mask, prepared: Prepared) -> Mask:
     """A mask of the image on the input grid; a pixel is inside when half of what it shows is, padding never.
 
+    Of a mask too small for that, the pixel that it covers most.
+
     Args:
         mask: (H, W) of the plane image.
 
@@ -35,7 +37,11 @@ def to_grid(mask: Mask, prepared: Prepared) -> Mask:
     columns = _average(
         prepared.grid_to_image[0, 0], prepared.grid_to_image[0, 2], prepared.grid_shape[1], mask.shape[1]
     )
-    return np.asarray(rows @ mask.astype(np.float32) @ columns.T >= 0.5)
+    share = rows @ mask.astype(np.float32) @ columns.T
+    inside = np.asarray(share >= 0.5)
+    if not inside.any() and share.any():
+        inside[np.unravel_index(share.argmax(), share.shape)] = True
+    return inside
 
 
 def all_to_grid(masks: Mapping[str, Mask], prepared: Prepared) -> dict[str, Mask]:

@@ -41,10 +41,10 @@ class Road(HidingCheck):
         passes=True,
     )
     rule = Rule(
-        ok=0.3,
+        ok=0.5,
         fails=0.0,
-        source="0 is the best control itself; 0.3 is what a map of another image reached in one of twenty cases "
-        "(benchmarks/trust.py, chest-xray-14, 30 images, three methods: 0.29; 0.03 to 0.49 by method)",
+        source="0 is the best control itself; 0.5 is about what the map of another image reached in one of twenty cases "
+        "by the method that reached most (benchmarks/trust.py, chest-xray-14, 30 images, three methods: 0.03 to 0.49 by method, 0.29 of all)",
     )
     shares = np.array([0.1, 0.2, 0.4, 0.6])
     names = ("most relevant first", "least relevant first")

@@ -202,7 +202,10 @@ def _changed(subject: Subject, number: int) -> Tensor:
         low = np.minimum(subject.prepared.black.double().cpu().numpy(), values.min(axis=(1, 2)))[:, None, None]
         extent = np.maximum(values.max(axis=(1, 2))[:, None, None] - low, 1e-6)
         draw = np.random.default_rng((subject.seed, number))
-        shown = np.clip(CHANGES[number].make((values - low) / extent, draw), 0, 1)
+        scaled = (values - low) / extent
+        slices = subject.card.input.slices if subject.card is not None else 1
+        parts = [scaled] if slices == 1 else list(scaled[:, None])  # slices are pictures of their own
+        shown = np.clip(np.concatenate([CHANGES[number].make(part, draw) for part in parts]), 0, 1)
         # What lies outside the picture stays as it is.
         kept = np.where(subject.seen, shown * extent + low, values)
         return torch.from_numpy(kept.astype(np.float32))[None].to(tensor)

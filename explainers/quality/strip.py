@@ -72,7 +72,7 @@ def strip(
             except Cancelled:
                 raise
             except SightlineError as error:
-                yield index, Verdict(check.spec.id, "not assessable", str(error))
+                yield index, Verdict(check.spec.id, "not assessable", str(error), broken=True)
                 continue
             if verdict is not None:
                 yield index, verdict

@@ -93,6 +93,7 @@ class Verdict:
         curves: (n,) arrays behind the number by name, for a figure ("deletion", "deletion, random order").
         maps: (H, W) arrays on the input grid by name (a consensus, a disagreement).
         facts: further numbers worth showing, readable.
+        broken: the check could not be run for a reason that may pass; not to be kept.
     """
 
     check: str
@@ -107,6 +108,7 @@ class Verdict:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     maps: Mapping[str, FloatArray] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    broken: bool = False
 
     def __post_init__(self) -> None:
         for name in ("curves", "maps", "facts"):

@@ -105,6 +105,9 @@ def test_verdicts_are_those_of_the_checks_alone(desk: Desk, judge: Judge, tmp_pa
             if verdict.check != "anatomy":  # needs the picture, which the checks alone were not given
                 assert (verdict.level, verdict.n) == (own.level, own.n), verdict.check
                 assert verdict.value == pytest.approx(own.value, abs=2e-3)
+                assert set(verdict.curves) == set(own.curves)
+                for name, values in verdict.curves.items():
+                    np.testing.assert_allclose(values, own.curves[name], atol=1e-4)
     by_check = {one.check: one for one in done.verdicts["grad-cam"]}
     assert by_check["localisation"].level != "not assessable"
     assert by_check["randomisation"].level == "not assessable"  # nothing is stored with this model

@@ -122,7 +122,9 @@ def test_controls_are_passed_once_for_all_maps_and_the_cost_is_told(check: Check
         told, before = check.cost(given), sum(map(len, seen))
         final(check, given)
         counts.append(sum(map(len, seen)) - before)
-        assert counts[-1] == pytest.approx(told, abs=4)  # the ends of the curves, shared by all
+        assert counts[-1] == pytest.approx(
+            told, abs=6
+        )  # the ends of the curves and the whole picture hidden, shared by all
     assert counts[1] < 0.6 * counts[0]
 
 
