@@ -21,10 +21,10 @@ import typer
 import explainers
 from benchmarks._ground_truth import SOURCES, Known, Source
 from benchmarks.networks import shipped_cards
-from benchmarks.randomisation import CHEAP_SETTINGS
 from explainers.quality.localisation import Localised, Located, localise_set, tune
 from explainers.quality.masks import seen_of, to_grid
 from explainers.quality.method_benchmark import FILE, GroundTruthSet, MethodRow, StoredMethods
+from explainers.quality.randomisation import CHEAP_SETTINGS
 from explainers.reduce import reduce_channels
 from explainers.runtime.model import PreparedModel
 from explainers.types import Explainer, ParamValue

@@ -15,28 +15,14 @@ import numpy as np
 import torch
 import typer
 
-import explainers
 from benchmarks.networks import shipped_cards
-from explainers.quality.randomisation import FILE, RandomisationResult, StoredRandomisation, measure, stored
-from explainers.types import Explainer, ParamValue
+from explainers.quality.randomisation import FILE, RandomisationResult, StoredRandomisation, measure, stored, usual
 from models.context import RunContext
 from models.handle import ModelHandle
 from models.registry import discover
 from models.training import recipes
 from models.training.recipe import ID, RECIPES, SPLIT
 from models.types import Image
-
-CHEAP_SETTINGS = {
-    "integrated-gradients": {"steps": 17, "rule": "until converged"},
-    "gradient-shap": {"samples": 8},
-    "smooth-grad": {"samples": 8},
-}
-
-
-# Cheap enough for three minutes a model; the others by --method.
-USUAL = (
-    "eigen-cam", "grad-cam", "grad-cam-plus-plus", "layer-cam", "saliency", "integrated-gradients", "occlusion",
-)  # fmt: skip
 
 
 def test_images(model: str, data: Path, count: int) -> list[Image]:
@@ -46,24 +32,6 @@ def test_images(model: str, data: Path, count: int) -> list[Image]:
     test = rows[rows[SPLIT] == "test"].sort_values(ID)
     chosen = test.iloc[np.unique(np.linspace(0, len(test) - 1, count).round().astype(int))]
     return [recipe.image(data / recipe.folder, row) for row in chosen.to_dict("records")]
-
-
-def methods_for(
-    handle: ModelHandle, layer: str, wanted: list[str] | None
-) -> list[tuple[Explainer, dict[str, ParamValue]]]:
-    found: list[tuple[Explainer, dict[str, ParamValue]]] = []
-    for explainer in explainers.EXPLAINERS:
-        if explainer.spec.id not in (wanted or USUAL):
-            continue
-        given = CHEAP_SETTINGS.get(explainer.spec.id, {})
-        if explainer.spec.id == "occlusion":  # sixteen windows, or a few more
-            side = min(handle.card.input.height, handle.card.input.width) // 4
-            given = {"window": side, "stride": side}
-        params = explainer.spec.resolve(given)
-        if "layer" in params:
-            params["layer"] = layer or handle.card.target_layers[0]
-        found.append((explainer, params))
-    return found
 
 
 def row(result: RandomisationResult) -> str:
@@ -91,7 +59,7 @@ def main(
         given = test_images(name, data, images)
         began = time.process_time()
         results: dict[str, RandomisationResult] = {}
-        for found in measure(handle, given, methods_for(handle, layer, method), RunContext(), copies=copies):
+        for found in measure(handle, given, usual(handle.card, layer, method), RunContext(), copies=copies):
             results = dict(found)
         typer.echo(f"\n{name}: {len(given)} images, {time.process_time() - began:.0f} s of one thread\n")
         typer.echo(

@@ -21,15 +21,20 @@ def hunt(
         typer.Option(help="Scores and labels (.csv, .tsv, .parquet); the model's own test cases if not given."),
     ] = None,
     parts: Annotated[
-        str, typer.Option(help="Of shortcuts, trust, robustness, drift and neighbours, separated by commas.")
-    ] = "shortcuts,trust,robustness,drift,neighbours",
+        str, typer.Option(help="Of weights, shortcuts, trust, robustness, drift and neighbours, separated by commas.")
+    ] = "weights,shortcuts,trust,robustness,drift,neighbours",
     classes: Annotated[
         str, typer.Option(help="Classes whose shortcuts are hunted, separated by commas; all if not given.")
     ] = "",
     most: Annotated[int, typer.Option(min=10, help="Cases a part, or a class, at most.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of all that is drawn at random.")] = 0,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Store results beside the card too, for the Audit page and its report.")
+        bool,
+        typer.Option(
+            "--keep",
+            help="Store weights, trust, robustness and drift beside the card, in place of what lies there; without --table the "
+            "nearest cases too. hunt.json and neighbours.npz hold case ids.",
+        ),
     ] = False,
 ) -> None:
     """Hunt for failures: shortcuts, maps that cannot be believed, fragility, maps that move from group to group.

@@ -31,13 +31,18 @@ from dashboard.jobs.store import ResultStore
 from dashboard.settings import settings
 from dashboard.trust.judge import Judge
 from dashboard.trust.store import VerdictStore
+from explainers.quality.randomisation import FILE as RANDOMISATION
+from explainers.quality.randomisation import RandomisationResult, StoredRandomisation, usual
+from explainers.quality.randomisation import measure as measure_randomisation
 from models.card import ModelCard
 from models.context import RunContext
 from models.errors import Cancelled, DataError, SightlineError
+from models.handle import ModelHandle
 
-Part = Literal["shortcuts", "trust", "robustness", "drift", "neighbours"]
-PARTS: tuple[Part, ...] = ("shortcuts", "trust", "robustness", "drift", "neighbours")
+Part = Literal["weights", "shortcuts", "trust", "robustness", "drift", "neighbours"]
+PARTS: tuple[Part, ...] = ("weights", "shortcuts", "trust", "robustness", "drift", "neighbours")
 RECORD = "hunt.json"
+RANDOMISED = 20  # cases for the random weights
 MASKED_CLUSTERS = 3  # of a class, the first to look at
 SHOWN = 24  # cases of a cluster in its picture
 ShowProgress = Callable[[str, int, int | None], None]
@@ -72,6 +77,7 @@ class _Hunt:
     most: int
     seed: int
     keep: bool
+    own: bool  # the cases are those of the model's own evaluation, whose ids lie beside the card anyway
     show: ShowProgress
     done: Hunted
 
@@ -128,7 +134,7 @@ def hunt_model(
     desk = Desk(engine, ResultStore(config.cache / "results", config.cache_mb))
     judge = Judge(desk, VerdictStore(config.cache / "verdicts", config.verdicts_mb))
     done = Hunted(len(cases))
-    given = _Hunt(cases, desk, judge, out, tuple(classes) or card.classes, most, seed, keep, show, done)
+    given = _Hunt(cases, desk, judge, out, tuple(classes) or card.classes, most, seed, keep, table is None, show, done)
     record: dict[str, Any] = {"model": card.id, "weights_sha256": card.weights.sha256, "cases": len(cases)}
     try:
         for part in PARTS:
@@ -154,6 +160,33 @@ def _table(card: ModelCard, path: Path | None) -> AuditTable:
         return build_for(card, frame, guess(frame), path.stem, logits=False)
     found = zoo_table(card)
     return found.in_split("test") if "test" in found.splits else found
+
+
+def _weights(given: _Hunt) -> str:
+    """Maps of copies with random weights against the network's own; first, as the trust checks read its result."""
+    card = given.cases.card
+    cases = given.cases.drawn(min(given.most, RANDOMISED), given.seed)
+    images = [cases.image(number) for number in range(len(cases))]
+    handle = ModelHandle.load(card, settings().resolved_device)
+    results: dict[str, RandomisationResult] = {}
+    for found in measure_randomisation(handle, images, usual(card), given.ctx("random weights"), seed=given.seed):
+        results = dict(found)
+    made = StoredRandomisation(
+        model=card.id,
+        weights_sha256=card.weights.sha256,
+        images=len(images),
+        source=f"{len(images)} cases, drawn at random",
+        copies=2,
+        seed=given.seed,
+        methods=results,
+    )
+    content = (json.dumps(made.model_dump(mode="json"), indent=1) + "\n").encode()
+    given.write("randomisation.json", content)
+    if given.keep:
+        path = card.folder / RANDOMISATION
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    return "randomisation.json"
 
 
 def _shortcuts(given: _Hunt) -> dict[str, Any]:
@@ -229,12 +262,13 @@ def _neighbours(given: _Hunt) -> str:
     path = given.out / "neighbours.npz"
     neighbours.write_index(index, path)
     given.done.files.append(path)
-    if given.keep:
+    if given.keep and given.own:
         neighbours.write_index(index, given.cases.card.folder / neighbours.FILE)
     return "neighbours.npz"
 
 
 _HUNTS: dict[Part, Callable[[_Hunt], Any]] = {
+    "weights": _weights,
     "shortcuts": _shortcuts,
     "trust": _trust,
     "robustness": _robustness,

@@ -35,7 +35,7 @@ from dashboard.serving.types import Engine, ExplainRequest
 from explainers.quality.anatomy import ASIDE
 from models.card import ModelCard
 from models.context import RunContext
-from models.errors import DataError
+from models.errors import Cancelled, DataError, SightlineError
 from models.types import Image, Modality
 
 PERMUTATIONS = 9999
@@ -109,11 +109,14 @@ def measure(
         wanted = [k for k, own in plan.items() if row in own]
         try:
             image = cases.image(places[int(row)])
-        except DataError:
+            made = turn(partial(_maps, engine, cases.card, image, method, wanted, with_parts))
+        except Cancelled:
+            raise
+        except SightlineError:
             unread += 1
             ctx.tick()
             continue
-        for k, one in turn(partial(_maps, engine, cases.card, image, method, wanted, with_parts)):
+        for k, one in made:
             found[k].append((int(row), *one))
         ctx.tick()
         if (count + 1) % EVERY == 0 and count + 1 < len(order):

@@ -13,6 +13,7 @@ from explainers.quality.method_benchmark import GroundTruthSet
 from explainers.quality.randomisation import RandomisationResult
 from explainers.quality.strip import checks
 
+HARDLY = 0.05  # margin over the controls
 _MEASURES = {
     "pointing": "Strongest pixel in it",
     "iou_otsu": "Overlap, Otsu's threshold",
@@ -22,15 +23,30 @@ _MEASURES = {
 }
 
 
-def best_words(found: GroundTruthSet) -> str:
-    """The method that finds the place best, with its interval; or that none does for sure."""
-    best = found.best
-    if best is None:
+def best_words(found: GroundTruthSet, randomised: Mapping[str, RandomisationResult]) -> str:
+    """The method that finds the place best, with its interval and whom it is not told apart from; or that none does for sure.
+
+    Methods that fail with random weights do not count.
+    """
+    sure = [
+        row
+        for name, row in found.methods.items()
+        if row.result.everything.level == "ok" and not (name in randomised and randomised[name].level == "fails")
+    ]
+    if not sure:
         return f"**{found.name}**: no method marks the place better than its controls for sure."
-    result = best.result.everything
+    first, *others = sorted(sure, key=lambda row: -(row.result.everything.measures["auprc"].mean or 0.0))
+    own = first.result.everything
+    alike = [
+        row.title
+        for row in others
+        if (row.result.everything.measures["auprc"].high or 0.0) >= (own.measures["auprc"].low or 0.0)
+    ]
+    hardly = "hardly " if (own.margin.mean or 0.0) < HARDLY else ""
     return (
-        f"**{found.name}**: {best.title} marks the place best, with {result.measures['auprc'].words} for precision and "
-        f"recall, {result.margin.words} above its controls."
+        f"**{found.name}**: of the methods above their controls for sure, {first.title} has the most for precision and recall, "
+        f"{own.measures['auprc'].words}, {own.margin.words} {hardly}above its controls"
+        + (f"; its interval overlaps with that of {', '.join(alike)}." if alike else ".")
     )
 
 

@@ -21,7 +21,7 @@ from dashboard.hunting.stored import rounded
 from dashboard.hunting.turns import Turn, at_once
 from dashboard.serving.types import Engine, ExplainRequest
 from models.context import RunContext
-from models.errors import DataError
+from models.errors import Cancelled, DataError, SightlineError
 from models.types import Image, favoured
 
 CELLS = 24  # along each side, in which two maps are compared
@@ -119,13 +119,22 @@ class _Run:
         if self._names is None:
             self._names = tuple(one.id for one in fitting(image))
         names, strengths = self._names, STRENGTHS[1:]
+        if not all(CORRUPTIONS[name].fits(image) for name in names):  # a folder of mixed kinds of pictures
+            self.unread += 1
+            return
         if not len(self.scores):
             shape = (1 + len(names) * len(strengths), *self.scores.shape[1:])
             self.scores, self.kept = (np.full(shape, np.nan, dtype=np.float32) for _ in range(2))
-        first = self._turn(partial(self._one, image, number, 0, None, None, with_maps))
-        for place, name in enumerate(names):
-            # Short pieces, so that a reader never waits long.
-            self._turn(partial(self._several, image, number, place, name, first))
+        try:
+            first = self._turn(partial(self._one, image, number, 0, None, None, with_maps))
+            for place, name in enumerate(names):
+                # Short pieces, so that a reader never waits long.
+                self._turn(partial(self._several, image, number, place, name, first))
+        except Cancelled:
+            raise
+        except SightlineError:  # one picture that the network refuses is no reason to lose the others
+            self.unread += 1
+            return
         self.done[number] = True
 
     def _several(

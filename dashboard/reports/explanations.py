@@ -64,7 +64,10 @@ def _places(card: ModelCard) -> list[Section]:
     return [
         Section(
             f"Explanations: {one.name}",
-            (best_words(one).replace("**", ""), f"{one.note} {one.cases} images, {one.called} of them called."),
+            (
+                best_words(one, randomised).replace("**", ""),
+                f"{one.note} {one.cases} images, {one.called} of them called.",
+            ),
             tables=(place_table(one, "everything", randomised),),
         )
         for one in stored_methods(card).values()
@@ -75,9 +78,14 @@ def _robust(card: ModelCard) -> list[Section]:
     found = stored_robustness(card)
     if found is None:
         return []
-    text = f"{found.cases} {found.part} of {found.patients} {found.unit}, pictures made worse in four steps."
-    lost = [readable(one.words) for one in losses(found)] or ["No loss of sensitivity is sure with so many cases."]
-    return [Section("Explanations: robustness", (text,), tables=(pd.DataFrame({"Sensitivity lost for sure": lost}),))]
+    text = (
+        f"{found.cases} {found.part} of {found.patients} {found.unit}, pictures made worse in four steps. Listed is each class and "
+        "change from the mildest strength on at which the 95 % interval of the change lies below 0; they are judged one by one, "
+        "and of many, some will by chance."
+    )
+    lost = [readable(one.words) for one in losses(found)] or ["None with so many cases."]
+    title = "Sensitivity or specificity lost beyond its interval"
+    return [Section("Explanations: robustness", (text,), tables=(pd.DataFrame({title: lost}),))]
 
 
 def _groups(card: ModelCard) -> list[Section]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,7 @@ from models.preprocess import InputSpec
 from models.types import Case, Image, Prediction, Target, Window
 
 _KEPT = 4  # edited pictures of one picture: undoing the last change is free
+_lock = Lock()
 _edited: WeakKeyDictionary[Image, OrderedDict[Any, tuple[tuple[Edit, ...], Image]]] = WeakKeyDictionary()
 
 
@@ -122,15 +124,18 @@ def _made(image: Image, edits: tuple[Edit, ...], spec: InputSpec) -> Image:
     active = tuple(edit for edit in edits if edit.on)
     if not active:
         return image
-    known = _edited.setdefault(image, OrderedDict())
     # The masks are kept with the result, so that no other can come to have their identity.
     key = (spec, tuple((edit.kind, tuple(sorted(edit.params.items())), id(edit.mask)) for edit in active))
-    if key not in known:
-        known[key] = active, apply_edits(image, active, spec)
+    with _lock:
+        known = _edited.setdefault(image, OrderedDict())
+        found = known.get(key)
+    made = (active, apply_edits(image, active, spec)) if found is None else found
+    with _lock:
+        made = known.setdefault(key, made)
+        known.move_to_end(key)
         while len(known) > _KEPT:
             known.popitem(last=False)
-    known.move_to_end(key)
-    return known[key][1]
+    return made[1]
 
 
 def _result(case: Case, image: Image, edited: Image, spec: InputSpec, view: WhatIf) -> None:

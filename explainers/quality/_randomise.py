@@ -17,7 +17,9 @@ from explainers.quality._randomised import UPPER, RandomisationResult, StageSimi
 from explainers.quality._reinit import Stage, redraw, stages
 from explainers.quality._similarity import View, ranks, shown, spearman, ssim
 from explainers.reduce import reduce_channels
+from explainers.registry import EXPLAINERS
 from explainers.types import Explainer, ParamValue
+from models.card import ModelCard
 from models.context import RunContext
 from models.errors import ExplainError
 from models.handle import ModelHandle
@@ -28,6 +30,36 @@ PAIRS = 50
 LEAST_IMAGES = 5
 CHEAP = 12  # inputs a map costs, gradients counted threefold; dearer methods are measured at fewer stages
 VIEWS: tuple[View, ...] = ("absolute", "signed")
+
+
+# Cheap settings of dear methods, and what is cheap enough to be measured where nobody says which.
+CHEAP_SETTINGS: Mapping[str, Mapping[str, ParamValue]] = {
+    "integrated-gradients": {"steps": 17, "rule": "until converged"},
+    "gradient-shap": {"samples": 8},
+    "smooth-grad": {"samples": 8},
+}
+USUAL = (
+    "eigen-cam", "grad-cam", "grad-cam-plus-plus", "layer-cam", "saliency", "integrated-gradients", "occlusion",
+)  # fmt: skip
+
+
+def usual(
+    card: ModelCard, layer: str = "", wanted: Sequence[str] | None = None
+) -> list[tuple[Explainer, dict[str, ParamValue]]]:
+    """Methods with cheap settings for :func:`measure`; those of ``USUAL`` if not ``wanted`` otherwise."""
+    found: list[tuple[Explainer, dict[str, ParamValue]]] = []
+    for explainer in EXPLAINERS:
+        if explainer.spec.id not in (wanted or USUAL):
+            continue
+        given = dict(CHEAP_SETTINGS.get(explainer.spec.id, {}))
+        if explainer.spec.id == "occlusion":  # sixteen windows, or a few more
+            side = min(card.input.height, card.input.width) // 4
+            given = {"window": side, "stride": side}
+        params = explainer.spec.resolve(given)
+        if "layer" in params:
+            params["layer"] = layer or card.target_layers[0]
+        found.append((explainer, params))
+    return found
 
 
 @dataclass(eq=False)

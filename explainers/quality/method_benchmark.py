@@ -52,12 +52,6 @@ class GroundTruthSet(_Table):
     note: str
     methods: dict[str, MethodRow]
 
-    @property
-    def best(self) -> MethodRow | None:
-        """The method with the largest area under precision and recall, where it is above its controls for sure."""
-        sure = [row for row in self.methods.values() if row.result.everything.level == "ok"]
-        return max(sure, key=lambda row: row.result.everything.measures["auprc"].mean or 0.0, default=None)
-
 
 class StoredMethods(_Table):
     """The file beside the card."""

@@ -1,7 +1,7 @@
 """Does the map depend on what the network learnt? Weights drawn anew, layer after layer (Adebayo et al. 2018).
 
-A property of a network and a method, not of an image: measured once (:func:`measure`, or ``python -m
-benchmarks.randomisation``), stored beside the card, and read by the check. The pass rule is that of Arun et al. 2021:
+A property of a network and a method, not of an image: measured once (:func:`measure`, by the command ``hunt``), stored
+beside the card, and read by the check. The pass rule is that of Arun et al. 2021:
 with all weights drawn anew, the map must resemble the true one less, on average, than two maps of different images
 resemble each other. Adebayo et al. also call a map invariant that does not follow the upper layers; that is asked here by
 how alike it stays with the upper third drawn anew, which guided backpropagation does and gradients do not.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from explainers.quality._randomise import VIEWS, measure
+from explainers.quality._randomise import CHEAP_SETTINGS, VIEWS, measure, usual
 from explainers.quality._randomised import (
     FILE,
     RULE,
@@ -30,9 +30,11 @@ from explainers.quality._randomised import (
 from explainers.quality.types import CHECKS, CheckSpec, Evidence, Verdict
 from models.card import ModelCard
 
-__all__ = ["FILE", "RandomisationResult", "StageSimilarity", "StoredRandomisation", "doubts", "measure", "stored"]
+__all__ = [
+    "CHEAP_SETTINGS", "FILE", "RandomisationResult", "StageSimilarity", "StoredRandomisation", "doubts", "measure", "stored", "usual",
+]  # fmt: skip
 
-RUN = "python -m benchmarks.randomisation"
+RUN = "python -m dashboard hunt {} --parts weights --keep"
 
 
 def doubts(card: ModelCard) -> dict[str, tuple[str, str]]:
@@ -70,14 +72,13 @@ class Randomisation:
             return
         result = evidence.subject.once(("randomisation", card.id), lambda: stored(card)).get(own.method)
         if result is None:
-            yield self._unknown(f"Not run for this model and method; run {RUN} {card.id}.")
+            yield self._unknown(f"Not run for this model and method; {RUN.format(card.id)} runs it.")
         elif result.params.get("layer") != own.params.get("layer"):
             yield self._unknown(
-                f"Measured for layer {result.params.get('layer')} only; run {RUN} {card.id} --layer"
-                f" {own.params.get('layer')} for this one."
+                f"Measured for layer {result.params.get('layer')} only; this map is of {own.params.get('layer')}."
             )
         elif result.level == "not assessable":
-            yield self._unknown(f"Stopped before its end for this model; run {RUN} {card.id}.")
+            yield self._unknown(f"Stopped before its end for this model; {RUN.format(card.id)} runs it again.")
         else:
             yield self._verdict(result)
 

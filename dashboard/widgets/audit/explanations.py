@@ -43,7 +43,7 @@ def _places(sets: Mapping[str, GroundTruthSet], randomised: Mapping[str, Randomi
     titles = {name: one.name for name, one in sets.items()}
     chosen = sets[choice("Images with a known place", titles, "explanations-set")]
     part = choice("Cases", {"everything": "All", "true_positives": "Called for the class"}, "explanations-part")
-    st.markdown(best_words(chosen))
+    st.markdown(best_words(chosen, randomised))
     st.caption(
         f"{chosen.note} {chosen.cases} images, {chosen.called} of them called. In brackets 95 % intervals over patients. "
         "Precision and recall: area under their curve; the margin is that over the better of a blob in the middle of the "

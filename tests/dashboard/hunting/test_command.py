@@ -65,9 +65,8 @@ def test_what_was_found_is_written_and_kept_with_the_model(
     for path in map(Path, answer["files"]):
         assert path.stat().st_size
     assert PILImage.open(out / "shortcuts-Beta-1.png").size[0] > 300
-    index = read_index(read_card(model))
-    assert index is not None
-    assert len(index) == COUNT
+    assert (out / "neighbours.npz").stat().st_size
+    assert read_index(read_card(model)) is None  # ids of one's own table stay in the output
 
 
 def test_bad_input_is_one_sentence(films: Path, make_model: Callable[..., Path], tmp_path: Path) -> None:

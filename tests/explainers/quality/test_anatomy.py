@@ -13,7 +13,7 @@ from explainers.types import Attribution
 from models.context import RunContext
 from models.errors import DataError
 from models.preprocess import InputSpec, prepare
-from models.types import Geometry, Image
+from models.types import Geometry, Image, Modality
 from tests.explainers.support import logit, prepared_input, smooth_net
 
 SIZE = 48
@@ -149,3 +149,16 @@ def test_masks_on_the_same_grid_stay_as_they_are() -> None:
     mask = np.random.default_rng(0).random((SIZE, SIZE)) < 0.3
     assert np.array_equal(to_grid(mask, given), mask)
     assert seen_of(given).all()
+
+
+def test_a_place_too_small_for_the_grid_keeps_its_best_pixel() -> None:
+    image = Image(np.zeros((1, 512, 512), np.float32), "unit interval", Modality.XRAY)
+    prepared = prepare(image, InputSpec(height=224, width=224))
+    for left in range(200, 210):
+        mask = np.zeros((512, 512), dtype=bool)
+        mask[300:302, left : left + 2] = True
+        rows, columns = np.nonzero(to_grid(mask, prepared))
+        assert len(rows) >= 1
+        at = prepared.grid_to_image @ np.array([columns[0], rows[0], 1.0])
+        assert abs(at[0] - (left + 0.5)) < 2.5
+        assert abs(at[1] - 300.5) < 2.5

@@ -271,3 +271,18 @@ def test_road_shows_the_blurred_map_beside_it() -> None:
     assert "the map itself, blurred" in verdict.facts
     assert "most relevant first, the map itself, blurred" in verdict.curves
     assert verdict.facts["best control"] in _controls.WORDS.values()
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=IDS)
+def test_evidence_against_a_class_is_no_evidence_for_it(check: Check) -> None:
+    """Hidden, the picture's one mark no longer lowers the score: nothing that is hidden can show what speaks for the class."""
+
+    class Against(RegionNet):
+        def forward(self, image: Tensor) -> Tensor:
+            return super().forward(image).flip(1)
+
+    verdict = final(check, evidence(subject_of(Against(CORNER)), -soft(CORNER)))
+    assert verdict.level == "not assessable"
+    assert "rises by" in verdict.sentence
+    assert verdict.value is None
+    assert verdict.curves[check.names[0]].shape == verdict.curves["share"].shape  # type: ignore[attr-defined]

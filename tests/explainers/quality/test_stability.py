@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr, t
 from torch import Tensor, nn
 
+from explainers.passes import Passes
 from explainers.quality import _intervals, _ranks
 from explainers.quality._order import Blocks
 from explainers.quality.completeness import Completeness
 from explainers.quality.stability import CHANGES, KINDS, MOST, Stability, _changed
+from explainers.quality.types import Subject
+from models.card import read_card
+from models.context import RunContext
+from models.types import Target
 from tests.explainers.quality.subjects import (
     CORNER,
     MIDDLE,
@@ -179,3 +188,23 @@ def test_completeness(error: float | None, converged: str, level: str) -> None:
     assert verdict.value == (None if error is None else pytest.approx(100 * abs(error)))
     if error is not None:
         assert verdict.facts == {"score": "1.2", "converged": converged}
+
+
+def test_slices_are_changed_as_pictures_of_their_own(make_model: Callable[..., Path]) -> None:
+    """Through JPEG as one colour picture, or with the first slice for all, neighbouring slices would be mixed."""
+    size = {"height": SIZE, "width": SIZE, "slices": 3, "modality": ["ct"]}
+    card = read_card(make_model(folder="slices", id="slices", input=size | {"window": {"center": 0, "width": 100}}))
+    tensor = torch.from_numpy(np.random.default_rng(1).random((1, 3, SIZE, SIZE)).astype(np.float32))
+    given = replace(picture(), tensor=tensor, black=torch.zeros(3), mean=torch.zeros(3))
+    subject = Subject(given, Target("A", 0), Passes(RegionNet(MIDDLE), RunContext()), card=card)
+    number = next(k for k, change in enumerate(CHANGES) if "JPEG" in change.name)
+    moved = (_changed(subject, number) - tensor)[0].numpy()
+    low, high = tensor.numpy().min(axis=(0, 2, 3)), tensor.numpy().max(axis=(0, 2, 3))
+    for k in range(3):
+        alone = CHANGES[number].make(
+            (tensor.numpy()[0, k : k + 1] - low.min()) / (high.max() - low.min()), np.random.default_rng(0)
+        )
+        assert np.abs(moved[k]).max() < 0.5
+        assert np.std(moved[k]) == pytest.approx(
+            np.std(alone[0] * (high.max() - low.min()) + low.min() - tensor.numpy()[0, k]), rel=0.3
+        )
