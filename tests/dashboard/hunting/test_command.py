@@ -13,8 +13,11 @@ from PIL import Image as PILImage
 from typer.testing import CliRunner
 
 from dashboard.__main__ import app
+from dashboard.hunting import command
 from dashboard.hunting.neighbours import read_index
 from dashboard.settings import settings
+from explainers.quality.randomisation import stored as randomised
+from explainers.quality.randomisation import usual
 from models.card import read_card
 
 COUNT = 24
@@ -49,11 +52,13 @@ def called(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_what_was_found_is_written_and_kept_with_the_model(
-    films: Path, make_model: Callable[..., Path], tmp_path: Path
+    films: Path, make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(command, "RANDOMISED", 6)
+    monkeypatch.setattr(command, "usual", lambda card: usual(card, wanted=["grad-cam"]))
     model, out = make_model(), tmp_path / "out"
     asked = (model, "--data", films, "--table", tmp_path / "scores.csv", "--out", out, "--most", COUNT, "--keep")
-    code, said, why = called(*asked, "--parts", "shortcuts,neighbours", "--classes", "Beta,Gamma")
+    code, said, why = called(*asked, "--parts", "weights,shortcuts,neighbours", "--classes", "Beta,Gamma")
     assert code == 0, why
     answer, record = json.loads(said), json.loads((out / "hunt.json").read_text())
     assert answer["cases"] == record["cases"] == COUNT
@@ -65,6 +70,7 @@ def test_what_was_found_is_written_and_kept_with_the_model(
     for path in map(Path, answer["files"]):
         assert path.stat().st_size
     assert PILImage.open(out / "shortcuts-Beta-1.png").size[0] > 300
+    assert randomised(read_card(model))["grad-cam"].margin.n == 6
     assert (out / "neighbours.npz").stat().st_size
     assert read_index(read_card(model)) is None  # ids of one's own table stay in the output
 
