@@ -24,13 +24,18 @@ from models.segmentation import UNet
 from models.types import Geometry, Image, Modality
 from models.weights import sha256_of
 
+SHARED_APP = ("test_audit_page", "test_case_page", "test_trust")  # the fixture few_samples, once a worker
+
 
 class ByFile(LoadScopeScheduling):
-    """Of parallel workers, one has all that need a browser (and one app); a file's fixtures are made once."""
+    """Of parallel workers, one has all browser tests that share an app, another the other ones; a file's fixtures are made
+    once."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.split("::")[0])
-        return "browser" if file.parent.name == "browser" else str(file)
+        if file.parent.name != "browser":
+            return str(file)
+        return f"browser, {'shared app' if file.stem in SHARED_APP else 'apps of their own'}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

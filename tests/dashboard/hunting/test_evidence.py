@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from dashboard.hunting.evidence import FILE, TOGETHER, Evidence, MethodCounts, count_levels, stored
 from dashboard.hunting.evidence_tables import best_words, check_table, number_table, place_table
 from dashboard.hunting.stored import write_result
 from dashboard.reports.explanations import explanation_sections
 from dashboard.settings import ZOO
-from explainers.quality.method_benchmark import stored_methods
+from explainers.quality.localisation import Located, SetResult, localise_set
+from explainers.quality.method_benchmark import GroundTruthSet, MethodRow, stored_methods
 from explainers.quality.randomisation import stored as stored_randomisation
 from explainers.quality.types import Level, Verdict
 from models.card import ModelCard, find_cards, read_card
@@ -114,3 +118,29 @@ def test_the_best_method_of_a_shipped_model_is_named_with_its_interval() -> None
         best = max(sure, key=lambda row: row.result.everything.measures["auprc"].mean or 0)
         assert f", {best.title} has the most" in words
         assert best.result.everything.margin.words in words
+
+
+def _located(blur: float) -> SetResult:
+    cases = []
+    for number in range(8):
+        draw = np.random.default_rng(number)
+        mask = np.zeros((32, 32), dtype=bool)
+        top, left = draw.integers(2, 22, 2)
+        mask[top : top + 6, left : left + 6] = True
+        values = ndimage.gaussian_filter(mask.astype(np.float32), blur) if blur else draw.normal(size=mask.shape)
+        cases.append(Located(values.astype(np.float32), mask))
+    return localise_set(cases)
+
+
+def test_the_best_method_is_above_its_controls_and_depends_on_the_weights() -> None:
+    blurs = {"noise": 0.0, "sharp": 1.0, "blurred": 4.0}
+    rows = {
+        name: MethodRow(method=name, title=name, params={}, seconds=0.1, passes=1, result=_located(blur))
+        for name, blur in blurs.items()
+    }
+    drawn = GroundTruthSet(name="drawn", cases=8, called=8, note="", methods=rows)
+    assert ", sharp has the most" in best_words(drawn, {})
+    doubted: Any = {"sharp": SimpleNamespace(level="fails")}
+    assert ", blurred has the most" in best_words(drawn, doubted)
+    alone = drawn.model_copy(update={"methods": {"noise": rows["noise"]}})
+    assert "no method marks the place better" in best_words(alone, {})

@@ -52,10 +52,3 @@ def test_what_was_stored_is_read_for_the_same_weights_only(card: ModelCard) -> N
     assert not stored_methods(card)
     path.write_text("{}")
     assert not stored_methods(card)
-
-
-def test_the_best_method_is_one_above_its_controls() -> None:
-    best = _set(noise=0, sharp=1.0, blurred=4.0).best
-    assert best is not None
-    assert best.method == "sharp"
-    assert _set(noise=0).best is None
