@@ -23,3 +23,7 @@ class Unavailable(SightlineError):
 
 class Cancelled(SightlineError):
     """The user stopped the work."""
+
+
+class Busy(SightlineError):
+    """Too much work waits already; asking again a little later helps."""

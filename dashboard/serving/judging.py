@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from dashboard.serving.types import ExplainRequest, JudgeRequest, Verdicts
@@ -15,6 +16,7 @@ from explainers.quality.masks import all_to_grid, seen_of
 from explainers.quality.strip import checks, cost, evidence_of, strip
 from explainers.quality.types import Evidence, Subject, Verdict
 from explainers.runtime.model import PreparedModel
+from explainers.runtime.pace import Pace
 from explainers.types import Attribution, ParamValue
 from models.context import RunContext
 from models.errors import ExplainError
@@ -57,16 +59,16 @@ def judge(model: PreparedModel, request: JudgeRequest, ctx: RunContext) -> Verdi
     return _ordered(found)
 
 
-def forecast(model: PreparedModel, requests: Sequence[ExplainRequest]) -> float:
-    """Seconds, from what the network's passes took."""
-    colour = model.probe[0, :, 0, 0]
-    size = (int(model.probe.shape[2]), int(model.probe.shape[3]))
+def forecast(pace: Pace, channels: int, requests: Sequence[ExplainRequest]) -> float:
+    """Seconds, from what passes of the network, with so many input channels, took."""
+    size = (pace.height, pace.width)
+    colour = torch.zeros(channels)
     subject = Subject(
-        Prepared(model.probe, np.eye(3), size, colour, colour),
+        Prepared(torch.zeros(1, channels, *size), np.eye(3), size, colour, colour),
         requests[0].target,
         Passes(nn.Identity(), RunContext()),  # nothing is passed
     )
-    return model.seconds_for(cost([Evidence(subject, _blank(asked, size), _unasked) for asked in requests]))
+    return pace.seconds_for(cost([Evidence(subject, _blank(asked, size), _unasked) for asked in requests]))
 
 
 def _blank(asked: ExplainRequest, size: tuple[int, int]) -> Attribution:

@@ -9,17 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from dashboard.serving import judging
 from dashboard.serving.types import (
+    DeviceHealth,
     ExplainRequest,
     Explanation,
     Health,
     JudgeRequest,
     LoadState,
     ModelFault,
+    ModelStatus,
     Verdicts,
     image_digest,
     request_key,
@@ -27,6 +30,7 @@ from dashboard.serving.types import (
 from explainers import EXPLAINERS
 from explainers.quality.masks import cover
 from explainers.runtime.choices import Choices
+from explainers.runtime.memory import free_bytes
 from explainers.runtime.model import PreparedModel
 from explainers.types import Attribution, ParamValue
 from explainers.volume import hide
@@ -149,7 +153,7 @@ class LocalEngine:
 
     def judging_s(self, requests: Sequence[ExplainRequest]) -> float:
         model = self._loaded.get(requests[0].model_id) if requests else None
-        return 0.0 if model is None else judging.forecast(model, requests)
+        return 0.0 if model is None else judging.forecast(model.pace, model.card.input.spec.channels, requests)
 
     def hidden(
         self,
@@ -181,15 +185,22 @@ class LocalEngine:
 
     def forecast(self, model_id: str, method: str, params: Mapping[str, ParamValue]) -> float:
         spec, model = EXPLAINERS.get(method, ExplainError).spec, self._loaded.get(model_id)
-        return 0.0 if model is None else model.forecast(spec, spec.resolve(params))
+        return 0.0 if model is None else model.pace.forecast(spec, spec.resolve(params))
 
     def how(self, model_id: str, method: str) -> str:
         spec = EXPLAINERS.get(method, ExplainError).spec
         model = self._loaded.get(model_id)
         return "" if model is None or spec.family != "perturbation" or model.choice is None else model.choice.words
 
+    def status(self, model_id: str) -> ModelStatus:
+        model = self._loaded.get(model_id)
+        if model is None:
+            return ModelStatus(self.state(model_id))
+        return ModelStatus("loaded", model.pace, "" if model.choice is None else model.choice.words)
+
     def health(self) -> Health:
-        return Health(self._device)
+        free = free_bytes(torch.device(self._device))
+        return Health((DeviceHealth(self._device, free, None, 0, 0, 0, ""),))
 
     def close(self) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.quality.types import Verdict
+from explainers.runtime.pace import Pace
 from explainers.types import Attribution, ParamValue
 from models.card import ModelCard
 from models.context import RunContext
@@ -86,15 +87,114 @@ class ModelFault:
 LoadState = Literal["on disk", "loaded", "failed"]
 
 
+EDGES_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+Work = Literal["scores", "explanation", "checks", "other"]
+
+
+@dataclass(frozen=True)
+class DeviceHealth:
+    """One device and what it does.
+
+    Attributes:
+        free_bytes, total_bytes: of its memory; None where that cannot be told.
+        model_bytes, limit_bytes: of networks loaded on it, and beyond which the one longest unused goes.
+        waiting: pieces of work that wait for it; ``running`` is the kind under way, "" for none.
+    """
+
+    name: str
+    free_bytes: int | None
+    total_bytes: int | None
+    model_bytes: int
+    limit_bytes: int
+    waiting: int
+    running: Work | Literal[""]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network on a device; ``used_s`` ago it was last used, in seconds."""
+
+    model_id: str
+    device: str
+    bytes: int
+    used_s: float
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Work of one kind that ended within a stretch of time.
+
+    Attributes:
+        start: of the stretch, in seconds since 1970; it is ``TRAFFIC_S`` long.
+        done, failed, stopped: pieces of work; ``inputs`` is how many inputs networks passed for them.
+        took: (len(EDGES_S) + 1,) how many of those done took, waiting included, up to each edge, and longer than the last.
+        waited_s, worked_s: seconds that they waited for a device, and held one, in sum.
+    """
+
+    start: float
+    kind: Work
+    done: int
+    failed: int
+    stopped: int
+    inputs: int
+    took: tuple[int, ...]
+    waited_s: float
+    worked_s: float
+
+
+TRAFFIC_S = 10.0
+
+
 @dataclass(frozen=True)
 class Health:
-    """What the page says of the engine."""
+    """What an engine says of itself.
 
-    device: str
+    Attributes:
+        devices: at least one.
+        traffic: of the last hour, oldest first.
+        address: of the server, "" for this process.
+        replica: which of the server's processes tells this; "" where there is one.
+        message: a sentence, where something is wrong; what else is told is then the last that was known.
+    """
+
+    devices: tuple[DeviceHealth, ...]
+    models: tuple[LoadedModel, ...] = ()
+    traffic: tuple[Traffic, ...] = ()
+    address: str = ""
+    replica: str = ""
+    message: str = ""
+
+    @property
+    def device(self) -> str:
+        """Names of the devices, each once."""
+        return ", ".join(dict.fromkeys(device.name for device in self.devices)) or "none"
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that wait or run."""
+        return sum(device.waiting + bool(device.running) for device in self.devices)
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What an engine knows of a model without working for it.
+
+    Attributes:
+        pace: None while it is not loaded.
+        how: by what means windows are hidden, in words; "" while that is not known.
+    """
+
+    state: LoadState
+    pace: Pace | None = None
+    how: str = ""
 
 
 class Engine(Protocol):
-    """Where networks run. Every call may come from any thread."""
+    """Where networks run. Every call may come from any thread.
+
+    Work waits for a device in turns that are fair between sessions (``ctx.session``), and raises Busy where too much
+    waits already.
+    """
 
     def cards(self) -> Mapping[str, ModelCard]: ...
 
@@ -106,6 +206,10 @@ class Engine(Protocol):
 
     def state(self, model_id: str) -> LoadState: ...
 
+    def status(self, model_id: str) -> ModelStatus:
+        """Does not load the model, and does not wait."""
+        ...
+
     def inspect(self, model_id: str) -> Inspection: ...
 
     def layers(self, model_id: str) -> tuple[str, ...]: ...
@@ -114,7 +218,9 @@ class Engine(Protocol):
         """Methods that cannot explain this model, with the reason."""
         ...
 
-    def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]: ...
+    def predict(self, model_id: str, images: Sequence[Image], ctx: RunContext) -> tuple[Prediction, ...]:
+        """Scores of plane images, in order; a few at a time share a pass with those that other sessions ask for."""
+        ...
 
     def expect_many(self, model_id: str) -> None:
         """Hundreds of images are to be scored: it pays to make ready for them."""
@@ -183,7 +289,9 @@ class Engine(Protocol):
         """(n, D) float32, what the network's last layer reads of each image; D is 0 where it reads no such vector."""
         ...
 
-    def health(self) -> Health: ...
+    def health(self) -> Health:
+        """Does not wait."""
+        ...
 
     def close(self) -> None: ...
 

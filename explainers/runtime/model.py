@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 
@@ -21,9 +21,10 @@ from explainers.runtime.choices import Choice, Choices
 from explainers.runtime.folding import fold
 from explainers.runtime.hidden import Ways
 from explainers.runtime.memory import batch_for, bytes_kept, in_batches, most
+from explainers.runtime.pace import Pace
 from explainers.runtime.scoring import Scorer, compiled_scorer
 from explainers.targets import checked
-from explainers.types import Attribution, ExplainerSpec, ParamValue
+from explainers.types import Attribution
 from models.context import RunContext
 from models.handle import ModelHandle, Outputs
 from models.types import FloatArray, Image, Prediction, Target
@@ -109,17 +110,10 @@ class PreparedModel:
         """How windows are hidden; None before the first time."""
         return self._ways.choice
 
-    def forecast(self, spec: ExplainerSpec, params: Mapping[str, ParamValue], targets: int = 1) -> float:
-        """Seconds that a method will take, from what its passes took last."""
-        size = self.card.input
-        per_input = self._seconds[spec.family]
-        if spec.family == "gradient":
-            per_input *= (1 + 2 * targets) / 3  # a backward pass is about two forward passes
-        return per_input * spec.cost(params, (size.height, size.width))
-
-    def seconds_for(self, inputs: int) -> float:
-        """Seconds that so many inputs will take in batches, without gradients."""
-        return self._seconds["scores"] * inputs
+    @property
+    def pace(self) -> Pace:
+        """What its passes took last."""
+        return Pace(dict(self._seconds), self.card.input.height, self.card.input.width)
 
     def took(self, family: str, seconds: float, inputs: int, targets: int = 1) -> None:
         """Learn from passes just made; a few inputs count for less than many."""

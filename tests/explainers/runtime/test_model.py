@@ -291,14 +291,14 @@ def test_other_errors_are_not_taken_for_memory() -> None:
 
 def test_the_forecast_learns_from_what_passes_took(model: PreparedModel) -> None:
     spec = get("smooth-grad").spec
-    before = model.forecast(spec, spec.resolve({"samples": 100}))
+    before = model.pace.forecast(spec, spec.resolve({"samples": 100}))
     assert before > 0
     for _ in range(20):
         model.took("gradient", 4.0, 8)  # half a second an input
-    assert model.forecast(spec, spec.resolve({"samples": 100})) == pytest.approx(50, rel=0.05)
-    assert model.forecast(spec, spec.resolve({"samples": 100}), targets=4) == pytest.approx(150, rel=0.05)
+    assert model.pace.forecast(spec, spec.resolve({"samples": 100})) == pytest.approx(50, rel=0.05)
+    assert model.pace.forecast(spec, spec.resolve({"samples": 100}), targets=4) == pytest.approx(150, rel=0.05)
     model.took("gradient", 1.0, 1)  # a remainder, with all that a batch costs besides
-    assert model.forecast(spec, spec.resolve({"samples": 100})) < 60
+    assert model.pace.forecast(spec, spec.resolve({"samples": 100})) < 60
 
 
 def test_the_way_is_measured_once_and_kept(make_model: MakeModel, tmp_path: Path) -> None:
