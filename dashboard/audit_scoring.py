@@ -24,7 +24,7 @@ from dashboard.audit.reading import build, task_of
 from dashboard.audit.table import CASE, AuditTable
 from dashboard.folder_runs.planes import Item, Unit, Wish
 from dashboard.folder_runs.prefetch import decoded, default_workers
-from dashboard.folder_runs.runs import score_images, together
+from dashboard.folder_runs.work import score_images, together
 from dashboard.images import ImageFolder
 from dashboard.serving.types import CODE_VERSION, Engine
 from models.card import ModelCard
@@ -172,7 +172,7 @@ def _score(
                 images.setdefault(place, item.image)
         if place in images:
             messages[place] = ""
-    answers = score_images(engine, card, list(images.values()), RunContext(cancelled=cancelled))
+    answers = score_images(engine, card, list(images.values()), RunContext(cancelled=cancelled, background=True))
     for place, answer in zip(images, answers, strict=True):
         if isinstance(answer, SightlineError):
             messages[place] = str(answer)

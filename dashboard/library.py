@@ -101,14 +101,18 @@ class Library:
         if self._scan is not None:
             self._scan.join(timeout=30)
 
-    def summarise(self, case: Case) -> Summary:
-        """Thumbnail, and the top finding of the first model that reads this kind of image."""
+    def summarise(self, case: Case, background: bool = False) -> Summary:
+        """Thumbnail, and the top finding of the first model that reads this kind of image.
+
+        Args:
+            background: other work goes first.
+        """
         card = reading_model(case, dict(self._desk.engine.cards()), self.made_for(case.id))
         picture = thumbnail(case.image)
         if card is None:
             return Summary(picture)
         try:
-            prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)))
+            prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)), background=background)
         except SightlineError:  # the Case page says what is wrong with the model
             return Summary(picture)
         top = prediction.leading
@@ -126,7 +130,7 @@ class Library:
                 return
             try:
                 # Not through self.case(): a look-through must not push out the cases that readers have open.
-                self._summaries[case_id] = self.summarise(load_sample(case_id))
+                self._summaries[case_id] = self.summarise(load_sample(case_id), background=True)
             except SightlineError as error:
                 log.warning("Sample %s cannot be shown in the worklist: %s", case_id, error)
                 self._summaries[case_id] = Summary(b"")

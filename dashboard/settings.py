@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from platformdirs import user_cache_path
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +17,11 @@ ZOO = ROOT / "models" / "zoo"
 
 class Settings(BaseSettings):
     """Attributes:
-    device: "auto" takes the first CUDA device, else the CPU.
+    device: "auto" takes every CUDA device, else the CPU; several names are separated by commas.
+    engine: "" to run networks in this process, or the address of a server, "http://host:port".
+    token: a secret that the server asks for, "" for none.
+    models_mb: megabytes of networks on one device, beyond which the one longest unused goes; half of its free memory if not
+        given.
     models: a folder of the user's own model folders, or one model folder.
     cache: results live here, readable by the user alone.
     cache_mb: oldest results go first beyond this size.
@@ -28,6 +32,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", extra="ignore")
 
     device: str = "auto"
+    engine: str = ""
+    token: SecretStr = SecretStr("")
+    models_mb: int | None = Field(default=None, ge=1)
     models: Path | None = None
     cache: Path = Field(default_factory=lambda: user_cache_path("sightline"))
     cache_mb: int = Field(default=2048, ge=16)
@@ -42,7 +49,13 @@ class Settings(BaseSettings):
     def resolved_device(self) -> str:
         if self.device != "auto":
             return self.device
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
+        found = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        return ",".join(found) or "cpu"
+
+    @property
+    def first_device(self) -> str:
+        """For work that uses one."""
+        return self.resolved_device.split(",")[0].strip()
 
     @property
     def model_folders(self) -> tuple[Path, ...]:

@@ -72,7 +72,7 @@ def quantify_jobs() -> KeptJobs[Quantities]:
 @st.cache_resource(show_spinner=False)
 def hunt_jobs() -> KeptJobs[Any]:
     """Hunts for failures over many cases, one at a time for the process."""
-    made: KeptJobs[Any] = KeptJobs()
+    made: KeptJobs[Any] = KeptJobs(background=True)
     atexit.register(made.close)  # before the desk that they ask
     return made
 

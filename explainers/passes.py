@@ -1,7 +1,7 @@
 """What methods ask of a network, answered by plain calls of the module.
 
 A method says which inputs it wants passed; how they are batched, shared between targets and kept is the business of
-whoever hands it the passes. ``explainers.runtime.fast`` answers the same questions faster.
+whoever hands it the passes. ``explainers.runtime.model`` answers the same questions faster.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ class Passes:
         self._module = module
         self.ctx = ctx
 
-    @property
-    def module(self) -> nn.Module:
-        """The network itself, for a method that needs more than the passes below."""
-        return self._module
+    @contextmanager
+    def network(self) -> Iterator[nn.Module]:
+        """The network itself, alone, for a method that needs more than the passes below."""
+        yield self._module
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(N, C, H, W) to (N, K) logits, without gradients, in one pass."""
-        with torch.no_grad():
-            return checked(self.module(inputs))
+        with self.network() as module, torch.no_grad():
+            return checked(module(inputs))
 
     def gradients(
         self, count: int, make: Callable[[slice], Tensor], targets: Sequence[Target]
@@ -91,11 +91,14 @@ class Passes:
         """
         for first in range(0, count, BATCH):
             part = slice(first, min(count, first + BATCH))
-            yield part, *gradients(self.module, make(part), targets)
+            with self.network() as module:
+                found = gradients(module, make(part), targets)
+            yield part, *found
 
     def layer(self, name: str, image: Tensor, needs_gradient: bool) -> LayerPass:
         """Run (1, C, H, W) once, cut at the layer of that name. Raises ExplainError where it takes no part."""
-        return cut_at(self.module, name, image, needs_gradient)
+        with self.network() as module:
+            return cut_at(module, name, image, needs_gradient)
 
     def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes) -> Tensor:
         """Logits (N, K) of the image with one box at a time showing ``fill`` instead.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from torch import nn
 
-from models.errors import ExplainError
+from models.errors import ExplainError, SightlineError
 from models.preprocess import Prepared
 from models.types import FloatArray, Target
 
@@ -61,6 +61,26 @@ class Param:
         return str(value)
 
 
+def resolved(
+    title: str, params: Sequence[Param], given: Mapping[str, Any], error: type[SightlineError], noun: str = "setting"
+) -> dict[str, ParamValue]:
+    """All params with defaults filled in and values checked.
+
+    Args:
+        title: of what has the params.
+        error: what is raised for an unknown name or a value out of bounds.
+        noun: what a param is called there.
+    """
+    known = {param.name: param for param in params}
+    for name in given:
+        if name not in known:
+            raise error(f"{title} has no {noun} {name!r}; it has {', '.join(known) or 'none'}.")
+    try:
+        return {name: param.check(given.get(name, param.default), title) for name, param in known.items()}
+    except ExplainError as wrong:
+        raise error(str(wrong)) from None
+
+
 def _number(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
@@ -100,11 +120,7 @@ class ExplainerSpec:
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, ParamValue]:
         """All params with defaults filled in and values checked. Raises ExplainError for unknown names."""
-        known = {param.name: param for param in self.params}
-        for name in given:
-            if name not in known:
-                raise ExplainError(f"{self.title} has no parameter {name!r}; it has {', '.join(known) or 'none'}.")
-        return {name: param.check(given.get(name, param.default), self.title) for name, param in known.items()}
+        return resolved(self.title, self.params, given, ExplainError, "parameter")
 
 
 @dataclass(frozen=True)
@@ -172,7 +188,7 @@ class Explainer(Protocol):
         """One attribution a target, in order.
 
         Ask ``passes`` for scores, gradients and layers, and they are batched, shared between targets and run on the
-        fastest back end; ``passes.module`` is the plain network for anything else. ``params`` are resolved, the layer
+        fastest back end; ``passes.network()`` lends the plain network for anything else. ``params`` are resolved, the layer
         name filled in.
         """
         ...

@@ -24,6 +24,7 @@ KEPT_MASKS = 16  # predictions with the masks of a segmentation network, a megab
 KEPT_EXPLANATIONS = 64
 LARGE = 8 * 2**20  # bytes of a map, as of a volume, which is read again from the disk
 BACKGROUND = 10**6  # priority of work that no reader waits for
+AT_ONCE = 128  # pieces of work that the engine is asked for together; it divides its devices between them
 T = TypeVar("T")
 _Key = tuple[str, str, str]
 
@@ -34,6 +35,7 @@ class Answer:
 
     Attributes:
         progress: fraction done, [0, 1].
+        ahead: pieces of work that go first while it waits for its turn.
         expected_s: how long the work will take once it runs, in seconds; 0 where that is not known.
         message: the sentence to show when it failed.
         partial: what can be shown of it already.
@@ -48,6 +50,7 @@ class Answer:
     stored: bool = False
     partial: Explanation | None = None
     expected_s: float = 0.0
+    ahead: int = 0
 
     @property
     def active(self) -> bool:
@@ -60,7 +63,7 @@ class Desk:
     def __init__(self, engine: Engine, store: ResultStore) -> None:
         self.engine = engine
         self._store = store
-        self._runner: JobRunner[Any] = JobRunner()
+        self._runner: JobRunner[Any] = JobRunner(AT_ONCE)
         self._predictions: OrderedDict[_Key, Prediction] = OrderedDict()
         self._masked: OrderedDict[_Key, Prediction] = OrderedDict()
         self._recent: OrderedDict[str, Explanation] = OrderedDict()
@@ -77,11 +80,16 @@ class Desk:
             self._predictions.clear()
             self._masked.clear()
 
-    def predict(self, model_id: str, image: Image, masks: bool = False) -> Prediction:
-        """Scores of a plane image, computed once; masks only as asked for. Raises ModelError or DataError."""
+    def predict(self, model_id: str, image: Image, masks: bool = False, background: bool = False) -> Prediction:
+        """Scores of a plane image, computed once; masks only as asked for. Raises ModelError or DataError.
+
+        Args:
+            background: other work goes first.
+        """
+        ctx = RunContext(background=background)
         card = self.engine.cards().get(model_id)
         if card is None:
-            (prediction,) = self.engine.predict(model_id, [image], RunContext())  # which says what is wrong
+            (prediction,) = self.engine.predict(model_id, [image], ctx)  # which says what is wrong
             return prediction
         masks = masks and card.task == "segmentation"
         key = (model_id, card.weights.sha256, image_digest(image, card.input.spec))
@@ -90,7 +98,7 @@ class Desk:
                 if key in kept:
                     kept.move_to_end(key)
                     return kept[key]
-        (prediction,) = self.engine.predict(model_id, [image], RunContext())
+        (prediction,) = self.engine.predict(model_id, [image], ctx)
         with self._lock:
             if masks:
                 _keep(self._masked, key, prediction, KEPT_MASKS)
@@ -116,7 +124,9 @@ class Desk:
         if job is None:
             self.engine.expect(request)
         job = self._runner.submit(key, lambda ctx: self._work(key, request, ctx), owner, priority)
-        return Answer(key, job.state, job.progress, job.message, job.result, False, job.partial, expected)
+        waits = job.ahead > 0 and not job.progress
+        state: State = "queued" if waits and job.state == "running" else job.state
+        return Answer(key, state, job.progress, job.message, job.result, False, job.partial, expected, job.ahead)
 
     def job(self, key: str) -> Job[Any] | None:
         """Other work with a network that was given to :meth:`submit`."""
@@ -138,7 +148,7 @@ class Desk:
 
     def do_in_turn(self, key: str, work: Callable[[RunContext], T], owner: str, ctx: RunContext) -> T:
         """As :meth:`in_turn`, for other short work with a network, which must not run beside explanations."""
-        job = self._runner.submit(key, work, owner, BACKGROUND)
+        job = self._runner.submit(key, work, owner, BACKGROUND, background=True)
         try:
             while not job.finished.wait(0.1):
                 job.asked = time.monotonic()

@@ -17,10 +17,14 @@ KEPT_S = 30 * 60.0  # after somebody last looked
 
 
 class KeptJobs(Generic[T]):
-    """Work by key, one at a time; safe to call from any thread."""
+    """Work by key, one at a time; safe to call from any thread.
 
-    def __init__(self, kept_s: float = KEPT_S) -> None:
-        self._kept_s = kept_s
+    Args:
+        background: on a device, other work goes first.
+    """
+
+    def __init__(self, kept_s: float = KEPT_S, background: bool = False) -> None:
+        self._kept_s, self._background = kept_s, background
         self._runner: JobRunner[T] = JobRunner()
         self._used: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
@@ -30,7 +34,7 @@ class KeptJobs(Generic[T]):
     def start(self, key: str, work: Callable[[RunContext], T], owner: str) -> Job[T]:
         """The work of that key: under way, done, or started now. The oldest results beyond ``KEPT`` are let go."""
         with self._lock:
-            job = self._runner.submit(key, work, owner)
+            job = self._runner.submit(key, work, owner, background=self._background)
             self._used[key] = None
             self._used.move_to_end(key)
             self._let_go(list(self._used)[:-KEPT])

@@ -1,4 +1,4 @@
-"""Long work in the background: one worker for a device, because hooks of two explanations corrupt each other.
+"""Long work in the background. What runs beside what on a device is the engine's business.
 
 Jobs are named by the content address of their result, so that two sessions asking for the same thing share one job.
 Each session that wants a job owns it; when the last owner lets go, the job is cancelled.
@@ -22,6 +22,7 @@ T = TypeVar("T")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
 KEPT_JOBS = 256
+CLOSE_S = 30.0
 LEASE_S = 60.0  # a page asks several times a second while it waits
 
 
@@ -32,13 +33,17 @@ class Job(Generic[T]):
     Attributes:
         progress: fraction done, [0, 1].
         partial: a result that is not complete yet, while running.
+        ahead: pieces of work that go first while it waits for a device; 0 once it runs, or where that is not known.
         message: the sentence to show when it failed.
     """
 
     key: str
     work: Callable[[RunContext], T] | None
+    priority: int = 0
+    background: bool = False
     state: State = "queued"
     progress: float = 0.0
+    ahead: int = 0
     partial: T | None = None
     result: T | None = None
     message: str = ""
@@ -58,24 +63,38 @@ class Job(Generic[T]):
 
 
 class JobRunner(Generic[T]):
-    """A queue with one worker thread. Cheap methods go first (``priority``), then first come, first served."""
+    """A queue with worker threads. Cheap methods go first (``priority``), then first come, first served.
 
-    def __init__(self) -> None:
+    Args:
+        workers: pieces of work under way at once; a thread starts when it is first needed.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
         self._queue: queue.PriorityQueue[tuple[int, int, Job[T] | None]] = queue.PriorityQueue()
         self._jobs: dict[str, Job[T]] = {}
         self._lock = threading.Lock()
         self._count = itertools.count()
-        self._worker = threading.Thread(target=self._serve, name="sightline-jobs", daemon=True)
-        self._worker.start()
+        self._most = workers
+        self._workers: list[threading.Thread] = []
+        self._free = 0  # workers that wait for work, less the work that waits for them
 
-    def submit(self, key: str, work: Callable[[RunContext], T], owner: str, priority: int = 0) -> Job[T]:
-        """The job of that key: the one under way or done, else a new one."""
+    def submit(
+        self, key: str, work: Callable[[RunContext], T], owner: str, priority: int = 0, background: bool = False
+    ) -> Job[T]:
+        """The job of that key: the one under way or done, else a new one.
+
+        Args:
+            background: nobody waits for it; an engine runs it while no other work is there.
+        """
         with self._lock:
             job = self._jobs.get(key)
             if job is None or job.state in ("failed", "cancelled") or (job.active and job.cancelled.is_set()):
-                job = Job(key, work)
+                job = Job(key, work, priority, background)
                 self._jobs[key] = job
                 self._queue.put((priority, next(self._count), job))
+                self._free -= 1
+                if self._free < 0 and len(self._workers) < self._most:
+                    self._add_worker()
                 self._drop_oldest()
             job.owners.add(owner)
             job.asked = time.monotonic()
@@ -115,8 +134,18 @@ class JobRunner(Generic[T]):
         with self._lock:
             for job in self._jobs.values():
                 job.cancelled.set()
-        self._queue.put((-(10**9), next(self._count), None))
-        self._worker.join(timeout=30)
+            workers, self._most = self._workers, 0
+        for _ in workers:
+            self._queue.put((-(10**9), next(self._count), None))
+        deadline = time.monotonic() + CLOSE_S
+        for worker in workers:
+            worker.join(timeout=max(0.0, deadline - time.monotonic()))
+
+    def _add_worker(self) -> None:
+        worker = threading.Thread(target=self._serve, name=f"sightline-jobs-{len(self._workers)}", daemon=True)
+        self._workers.append(worker)
+        self._free += 1
+        worker.start()
 
     def _serve(self) -> None:
         while True:
@@ -124,6 +153,8 @@ class JobRunner(Generic[T]):
             if job is None:
                 return
             self._run(job)
+            with self._lock:
+                self._free += 1
 
     def _run(self, job: Job[T]) -> None:
         with self._lock:
@@ -131,9 +162,15 @@ class JobRunner(Generic[T]):
                 self._end(job, "cancelled")
                 return
             job.state = "running"
+            session = next(iter(job.owners), "")
 
         def show(fraction: float) -> None:
             job.progress = fraction
+            if job.abandoned:
+                job.cancelled.set()
+
+        def wait(ahead: int) -> None:
+            job.ahead = ahead
             if job.abandoned:
                 job.cancelled.set()
 
@@ -142,7 +179,8 @@ class JobRunner(Generic[T]):
 
         work, job.work = job.work, None  # it holds an image, which must not outlive the work
         try:
-            job.result = work(RunContext(on_progress=show, cancelled=job.cancelled, on_partial=keep))
+            ctx = RunContext(1, show, job.cancelled, keep, wait, session, job.priority, job.background)
+            job.result = work(ctx)
         except Cancelled:
             self._end(job, "cancelled")
         except SightlineError as error:
@@ -159,6 +197,7 @@ class JobRunner(Generic[T]):
     @staticmethod
     def _end(job: Job[T], state: State) -> None:
         job.work = job.partial = None
+        job.ahead = 0
         job.state = state
         job.finished.set()
 

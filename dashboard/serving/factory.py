@@ -8,4 +8,4 @@ from dashboard.settings import Settings
 
 
 def make_engine(settings: Settings) -> Engine:
-    return LocalEngine(settings.model_folders, settings.resolved_device, settings.cache / "choices")
+    return LocalEngine(settings.model_folders, settings.resolved_device, settings.cache / "choices", settings.models_mb)

@@ -61,11 +61,13 @@ class CamExplainer(ABC):
         """See ``explainers.types.Explainer``. All targets share one forward; each adds a backward to the layer only."""
         made = Maker(self.spec, params, seed)
         name = str(params["layer"])
-        support = self.supports(passes.module, name)
+        with passes.network() as module:
+            support = self.supports(module, name)
         if not support.ok:
             raise ExplainError(support.reason)
         captured = passes.layer(name, prepared.tensor, self.spec.needs_gradient)
-        reshape = reshape_for(passes.module, name, tuple(captured.output.shape))
+        with passes.network() as module:
+            reshape = reshape_for(module, name, tuple(captured.output.shape))
         if reshape is None:
             raise ExplainError(
                 f"Layer {name!r} returns {tuple(captured.output.shape)}, which is no map over the image; "

@@ -57,6 +57,11 @@ class Ways:
         self._network, self._choices = network, choices or Choices(None)
         self.choice: Choice | None = None
 
+    @property
+    def copies(self) -> int:
+        """Of the network, beside that of the plain way."""
+        return len(self._ways) - 1
+
     def start(self) -> None:
         """Begin to make the ways ready."""
         with self._starting:

@@ -58,27 +58,46 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that can be had on the device now; None where that cannot be told."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    known = [value for value in (_available(), _within_group()) if value is not None]
+    known = [value for value in (_meminfo("MemAvailable"), _within_group()) if value is not None]
     return min(known) if device.type == "cpu" and known else None
 
 
-def _available() -> int | None:
-    """Linux's own estimate."""
+def total_bytes(device: torch.device) -> int | None:
+    """All memory of the device, in use or not; None where that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    if device.type != "cpu":
+        return None
+    known = [value for value in (_meminfo("MemTotal"), _group_limit()) if value is not None]
+    return min(known, default=None)
+
+
+def _meminfo(name: str) -> int | None:
+    """A line of Linux's own account."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")]
     return found[0] if found else None
+
+
+def _group_limit(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Of a container."""
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+    except OSError:
+        return None
+    return None if limit == "max" else int(limit)
 
 
 def _within_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
     """What a container's limit leaves."""
+    limit = _group_limit(folder)
     try:
-        limit, used = (folder / "memory.max").read_text().strip(), (folder / "memory.current").read_text().strip()
+        return None if limit is None else max(0, limit - int((folder / "memory.current").read_text()))
     except OSError:
         return None
-    return None if limit == "max" else max(0, int(limit) - int(used))
 
 
 def in_batches(count: int, batch: int, run: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -52,6 +52,7 @@ class PreparedModel:
         # All that the screen asks for is found out now: later the network may be held by a long explanation.
         with handle.exclusive(RunContext()) as module:
             self._kept = bytes_kept(module, self.probe)
+            self._weights = sum(part.untyped_storage().nbytes() for part in (*module.parameters(), *module.buffers()))
             self._seconds = _timed(module, self.probe)
             found = [layer.name for layer in candidate_layers(module, self.probe)]
             self.layers = tuple(dict.fromkeys([*self.card.target_layers, *found]))
@@ -71,6 +72,11 @@ class PreparedModel:
         return torch.zeros(1, size.channels, size.height, size.width, device=self.exact.device)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of weights, in every form that is kept, on the device or off it."""
+        return self._weights * (2 + self._ways.copies + (self._scorer is not None))
+
+    @property
     def default_layer(self) -> str:
         """The first of ``layers`` (the card's come first), or ""."""
         return next(iter(self.layers), "")
@@ -81,19 +87,23 @@ class PreparedModel:
         if run is None and len(images) == 1 and self.default_layer and self.card.task != "segmentation":
             run = self._cut_forward
         size = most(self.exact.device)
-        parts = in_batches(
-            len(images), size, lambda part: self._folded.predict(images[part], ctx, batch_size=size, run=run)
-        )
+
+        def score(part: slice) -> tuple[Prediction, ...]:
+            ctx.between()
+            return self._folded.predict(images[part], ctx, batch_size=size, run=run)
+
+        parts = in_batches(len(images), size, score)
         return tuple(prediction for _, part in parts for prediction in part)
 
     def features(self, images: Sequence[Image], ctx: RunContext) -> FloatArray:
         """(n, D) float32, what the last layer reads; D is 0 where no layer reads a vector."""
         size = most(self.exact.device)
-        parts = in_batches(
-            len(images),
-            size,
-            lambda part: self.exact.forward(torch.cat([self.exact.prepare(one).tensor for one in images[part]]), ctx),
-        )
+
+        def read(part: slice) -> Outputs:
+            ctx.between()
+            return self.exact.forward(torch.cat([self.exact.prepare(one).tensor for one in images[part]]), ctx)
+
+        parts = in_batches(len(images), size, read)
         return np.concatenate([outputs.features for _, outputs in parts])
 
     def expect_many(self) -> None:
@@ -210,32 +220,54 @@ class PreparedModel:
 
 
 class _FastPasses(Passes):
-    """See :class:`explainers.passes.Passes`: batches by memory, layers and windows kept, the fastest way measured."""
+    """See :class:`explainers.passes.Passes`: batches by memory, layers and windows kept, the fastest way measured.
 
-    def __init__(self, model: PreparedModel, ctx: RunContext, show: Show, stack: ExitStack) -> None:
-        self._model, self.ctx, self._show, self._stack = model, ctx, show, stack
+    The network is held for one batch at a time, so that other work can go between.
+    """
 
-    @cached_property
-    def module(self) -> nn.Module:
-        return self._stack.enter_context(self._model.exact.exclusive(self.ctx))
+    def __init__(self, model: PreparedModel, ctx: RunContext, show: Show) -> None:
+        self._model, self.ctx, self._show = model, ctx, show
+        self._held: nn.Module | None = None
+
+    @contextmanager
+    def network(self) -> Iterator[nn.Module]:
+        if self._held is not None:  # by the method, around the passes that it asks for
+            yield self._held
+            return
+        with self._model.exact.exclusive(self.ctx) as self._held:
+            try:
+                yield self._held
+            finally:
+                self._held = None
+
+    def _between(self) -> None:
+        if self._held is None:
+            self.ctx.between()
 
     def logits(self, inputs: Tensor) -> Tensor:
+        self._between()
         return self._model.logits(inputs, self.ctx)
 
     def gradients(
         self, count: int, make: Callable[[slice], Tensor], targets: Sequence[Target]
     ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        batch = self._model.gradient_batch
-        began = time.perf_counter()
-        for part, found in in_batches(count, batch, lambda part: gradients(self.module, make(part), targets)):
-            self._model.took("gradient", _now(found[1]) - began, part.stop - part.start, len(targets))
-            yield part, *found
+        def one(part: slice) -> tuple[Tensor, Tensor]:
+            self._between()
             began = time.perf_counter()
+            with self.network() as module:
+                found = gradients(module, make(part), targets)
+            self._model.took("gradient", _now(found[1]) - began, part.stop - part.start, len(targets))
+            return found
+
+        for part, found in in_batches(count, self._model.gradient_batch, one):
+            yield part, *found
 
     def layer(self, name: str, image: Tensor, needs_gradient: bool) -> LayerPass:
+        self._between()
         return self._model.cut(name, image, needs_gradient, self.ctx)
 
     def hidden(self, image: Tensor, fill: Tensor, boxes: Boxes) -> Tensor:
+        self._between()
         return self._model.hidden(image, fill, boxes, self.ctx)
 
     @property
@@ -248,9 +280,10 @@ class _FastPasses(Passes):
 
 @contextmanager
 def _opened(model: PreparedModel, ctx: RunContext, show: Show) -> Iterator[Passes]:
-    with ExitStack() as stack:
-        stack.callback(model.rest)
-        yield _FastPasses(model, ctx, show, stack)
+    try:
+        yield _FastPasses(model, ctx, show)
+    finally:
+        model.rest()
 
 
 def _timed(module: nn.Module, probe: Tensor) -> dict[str, float]:

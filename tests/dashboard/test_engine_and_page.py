@@ -52,7 +52,7 @@ def test_the_page_never_waits_behind_an_explanation(desk: Desk) -> None:
         )
         answered.append(desk.predict("tiny", film(7)))
 
-    with engine._loaded["tiny"].exact.exclusive(RunContext()):
+    with engine._devices[0].get("tiny").exact.exclusive(RunContext()):
         page = threading.Thread(target=ask)
         page.start()
         page.join(30)

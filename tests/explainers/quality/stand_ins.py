@@ -34,7 +34,7 @@ class GuidedBackprop:
         params: Mapping[str, ParamValue],
         seed: int,
     ) -> tuple[Attribution, ...]:
-        with _guided(passes.module):
+        with passes.network() as module, _guided(module):
             found = get("saliency").explain(passes, prepared, targets, params, seed)
         return tuple(replace(one, method=self.spec.id, title=self.spec.title) for one in found)
 

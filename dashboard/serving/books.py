@@ -1,0 +1,64 @@
+"""What a device did in the last hour, in stretches of ten seconds."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from dashboard.serving.types import EDGES_S, TRAFFIC_S, Traffic, Work
+
+KEPT_S = 3600.0
+
+
+@dataclass
+class _Stretch:
+    start: float
+    kind: Work
+    done: int = 0
+    failed: int = 0
+    stopped: int = 0
+    inputs: int = 0
+    waited_s: float = 0.0
+    worked_s: float = 0.0
+    took: list[int] = field(default_factory=lambda: [0] * (len(EDGES_S) + 1))
+
+
+class Books:
+    """Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._stretches: deque[_Stretch] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, kind: Work, outcome: str, inputs: int, waited_s: float, worked_s: float) -> None:
+        """A piece of work that ended now; ``outcome`` is "done", "failed" or "stopped"."""
+        now = time.time()
+        start = now - now % TRAFFIC_S
+        with self._lock:
+            known = next((one for one in reversed(self._stretches) if (one.start, one.kind) == (start, kind)), None)
+            if known is None:
+                known = _Stretch(start, kind)
+                self._stretches.append(known)
+            while self._stretches[0].start < start - KEPT_S:
+                self._stretches.popleft()
+            known.done += outcome == "done"
+            known.failed += outcome == "failed"
+            known.stopped += outcome == "stopped"
+            known.inputs += inputs
+            known.waited_s += waited_s
+            known.worked_s += worked_s
+            if outcome == "done":
+                known.took[bisect.bisect_left(EDGES_S, waited_s + worked_s)] += 1
+
+    def recent(self) -> tuple[Traffic, ...]:
+        with self._lock:
+            return tuple(
+                Traffic(**{name: getattr(one, name) for name in _PLAIN}, took=tuple(one.took))
+                for one in self._stretches
+            )
+
+
+_PLAIN = ("start", "kind", "done", "failed", "stopped", "inputs", "waited_s", "worked_s")
