@@ -17,6 +17,7 @@ PAGES = {  # by file in dashboard/pages, each with its icon; the first opens
     "preparation": "tune",
     "audit": "fact_check",
     "models": "deployed_code",
+    "system": "dns",
 }
 
 
@@ -37,5 +38,5 @@ pages = [
 ]
 st.session_state[CASE_PAGE] = pages[0]
 st.navigation(pages, position="top").run()
-style.footer(f"Engine: {running.desk.engine.health().device} · {running.desk.waiting} in the queue")
+style.footer(running.desk.engine.health())
 running.library.start_scan()  # only now: it would compete with the first page for the interpreter

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.serving import judging
-from dashboard.serving.books import Books
 from dashboard.serving.devices import Device, Loaded
+from dashboard.serving.traffic import Books
 from dashboard.serving.turns import Turn
 from dashboard.serving.types import (
     ExplainRequest,

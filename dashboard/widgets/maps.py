@@ -85,9 +85,9 @@ def _unfinished(pane_id: str, heading: str, answer: Answer) -> Pane:
     status = "queued" if answer.state == "done" else answer.state
     message, partial = answer.message, answer.partial
     if not message and answer.expected_s:
-        message = {"queued": f"Waiting, then about {duration(answer.expected_s)}", "running": "Computing"}.get(
-            status, ""
-        )
+        first = f", {answer.ahead} {'goes' if answer.ahead == 1 else 'go'} first" if answer.ahead else ""
+        waiting = f"Waiting{first}, then about {duration(answer.expected_s)}"
+        message = {"queued": waiting, "running": "Computing"}.get(status, "")
         if status == "running":
             message += f", {duration((1 - answer.progress) * answer.expected_s)} left,"
     if partial is None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.cases import RESEARCH_NOTE
+
+if TYPE_CHECKING:  # which reads torch, and the page is styled before
+    from dashboard.serving.types import Health
 
 # A file of ours: Streamlit fetches icons that are named (":material/...:") from the internet for the browser tab.
 ICON = str(Path(__file__).with_name("icon.png"))
@@ -29,11 +34,36 @@ section[data-testid="stSidebar"]:not(:has([data-testid="stElementContainer"])) {
 </style>"""
 
 
+# The engine stands in the header where that has room, and under the page elsewhere.
+_IN_HEADER = """<style>
+@media (min-width: 1430px) {{
+  [data-testid="stHeader"]::after {{ content: "{engine}"; position: absolute; right: 2.5rem; top: 1.2rem;
+    max-width: calc(100vw - 1110px); overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+    font-size: 0.8125rem; opacity: 0.8; pointer-events: none; }}
+  .sightline-engine {{ display: none; }} }}
+</style>"""
+
+
 def inject() -> None:
     """Adds the global rules; call it once a run, before the page."""
     st.html(_STYLE)
 
 
-def footer(engine: str) -> None:
-    """Says where the networks run and what the app is for, once, under the page."""
-    st.html(f'<p class="sightline-footer"><span>{engine}</span><span>{RESEARCH_NOTE}</span></p>')
+def footer(health: Health) -> None:
+    """Says where the models run and what the app is for, once, under the page."""
+    engine = in_a_line(health)
+    said = "".join(letter if letter.isalnum() or letter in " .,:/-·[]" else f"\\{ord(letter):x} " for letter in engine)
+    st.html(_IN_HEADER.format(engine=said))
+    footing = f'<span class="sightline-engine">{escape(engine)}</span><span>{RESEARCH_NOTE}</span>'
+    st.html(f'<p class="sightline-footer">{footing}</p>')
+
+
+def in_a_line(health: Health) -> str:
+    """ "This computer · cpu · 12.3 GB free · 2 models loaded · idle"."""
+    parts = [f"Server {health.address}" if health.address else "This computer", health.device]
+    free = [device.free_bytes for device in health.devices if device.free_bytes is not None]
+    if free:
+        parts.append(f"{min(free) / 1e9:.1f} GB free")
+    parts.append(f"{len(health.models)} model{'' if len(health.models) == 1 else 's'} loaded")
+    parts.append(f"{health.waiting} in the queue" if health.waiting else "idle")
+    return f"No answer from the server {health.address}" if health.message else " · ".join(parts)

@@ -6,6 +6,7 @@ import bisect
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dashboard.serving.types import EDGES_S, TRAFFIC_S, Traffic, Work
@@ -62,3 +63,36 @@ class Books:
 
 
 _PLAIN = ("start", "kind", "done", "failed", "stopped", "inputs", "waited_s", "worked_s")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Work of one kind that ended within a span of time; ``took`` as of :class:`dashboard.serving.types.Traffic`."""
+
+    done: int
+    failed: int
+    stopped: int
+    inputs: int
+    took: tuple[int, ...]
+
+
+def between(traffic: Iterable[Traffic], kind: Work, start: float, end: float) -> Span:
+    """What ended from ``start`` on and before ``end``, in seconds since 1970, by stretches that began there."""
+    parts = [one for one in traffic if one.kind == kind and start <= one.start < end]
+    took = tuple(sum(one.took[place] for one in parts) for place in range(len(EDGES_S) + 1))
+    counts = {name: sum(getattr(one, name) for one in parts) for name in ("done", "failed", "stopped", "inputs")}
+    return Span(took=took, **counts)
+
+
+def quantile(took: Sequence[int], share: float) -> float | None:
+    """Seconds within which that share of the work was done, even within each step; None where none was done."""
+    total = sum(took)
+    if not total:
+        return None
+    wanted, below = share * total, 0.0
+    lows, highs = (0.0, *EDGES_S), (*EDGES_S, EDGES_S[-1])
+    for count, low, high in zip(took, lows, highs, strict=True):
+        if count and below + count >= wanted:
+            return low + (high - low) * (wanted - below) / count
+        below += count
+    return EDGES_S[-1]
