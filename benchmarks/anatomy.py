@@ -14,11 +14,11 @@ import torch
 import typer
 
 import explainers
-from benchmarks.networks import shipped_cards
-from benchmarks.randomisation import CHEAP_SETTINGS, test_images
+from benchmarks.networks import shipped_cards, test_images
 from dashboard.anatomy import parts_of
 from explainers.quality.anatomy import ASIDE, LEAST_AREA, level_of, share_of
 from explainers.quality.masks import seen_of, to_grid
+from explainers.quality.randomisation import CHEAP_SETTINGS
 from explainers.reduce import marked, reduce_channels
 from explainers.runtime.model import PreparedModel
 from models.context import RunContext

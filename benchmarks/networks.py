@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
 from torch import nn
@@ -12,6 +13,8 @@ from explainers.layers import candidate_layers
 from explainers.runtime.model import PreparedModel
 from models.card import ModelCard, find_cards
 from models.handle import ModelHandle
+from models.training.recipe import ID, RECIPES, SPLIT
+from models.types import Image
 
 ZOO = Path(__file__).parents[1] / "models" / "zoo"
 SIZE = 224
@@ -42,6 +45,15 @@ def random_model(architecture: str, size: tuple[int, int] = (SIZE, SIZE)) -> Mod
 
 def shipped_cards() -> dict[str, ModelCard]:
     return dict(find_cards([ZOO])[0])
+
+
+def test_images(model: str, data: Path, count: int) -> list[Image]:
+    """Of the model's data set below ``data``, evenly spread over the test part; recipes have been discovered."""
+    recipe = RECIPES.get(model)
+    rows = recipe.rows(data / recipe.folder)
+    test = rows[rows[SPLIT] == "test"].sort_values(ID)
+    chosen = test.iloc[np.unique(np.linspace(0, len(test) - 1, count).round().astype(int))]
+    return [recipe.image(data / recipe.folder, row) for row in chosen.to_dict("records")]
 
 
 def prepared(name: str) -> PreparedModel:

@@ -11,27 +11,15 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 
-from benchmarks.networks import shipped_cards
+from benchmarks.networks import shipped_cards, test_images
 from explainers.quality.randomisation import FILE, RandomisationResult, StoredRandomisation, measure, stored, usual
 from models.context import RunContext
 from models.handle import ModelHandle
 from models.registry import discover
 from models.training import recipes
-from models.training.recipe import ID, RECIPES, SPLIT
-from models.types import Image
-
-
-def test_images(model: str, data: Path, count: int) -> list[Image]:
-    """Evenly spread over the test part."""
-    recipe = RECIPES.get(model)
-    rows = recipe.rows(data / recipe.folder)
-    test = rows[rows[SPLIT] == "test"].sort_values(ID)
-    chosen = test.iloc[np.unique(np.linspace(0, len(test) - 1, count).round().astype(int))]
-    return [recipe.image(data / recipe.folder, row) for row in chosen.to_dict("records")]
 
 
 def row(result: RandomisationResult) -> str:

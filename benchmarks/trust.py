@@ -28,8 +28,10 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
 import explainers
 from benchmarks.networks import prepared as prepared_model
+from benchmarks.networks import test_images
 from explainers.passes import Passes
 from explainers.quality import _imputation, _order, _ranks
+from explainers.quality.masks import seen_of
 from explainers.quality.strip import Again, checks, cost, evidence_of, strip, summary
 from explainers.quality.types import Check, Evidence, Subject, Verdict
 from explainers.reduce import reduce_channels
@@ -39,7 +41,6 @@ from models.context import RunContext
 from models.preprocess import Prepared, prepare
 from models.registry import discover
 from models.training import recipes
-from models.training.recipe import ID, RECIPES, SPLIT
 from models.types import Image, Target
 
 MODELS = ("chest-xray-14", "skin-lesion-7")
@@ -55,15 +56,6 @@ Data = Annotated[Path, typer.Option(help="Folder of the data sets.")]
 def clock() -> float:
     """Seconds: of the processor for one thread, which other work on the machine does not lengthen; else of the wall."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
-
-
-def test_images(model: str, data: Path, count: int) -> list[Image]:
-    """Evenly spread over the test part."""
-    recipe = RECIPES.get(model)
-    rows = recipe.rows(data / recipe.folder)
-    test = rows[rows[SPLIT] == "test"].sort_values(ID)
-    chosen = test.iloc[np.unique(np.linspace(0, len(test) - 1, count).round().astype(int))]
-    return [recipe.image(data / recipe.folder, row) for row in chosen.to_dict("records")]
 
 
 def leading(model: PreparedModel, image: Image) -> Target:
@@ -88,16 +80,6 @@ def explained(model: PreparedModel, passes: Passes, given: Prepared, target: Tar
 
         made.append((again(given.tensor), again))
     return made
-
-
-def seen(given: Prepared) -> np.ndarray:
-    """(H, W), the pixels of the input that lie on the image."""
-    height, width = given.grid_shape
-    points = np.stack([*np.meshgrid(np.arange(width), np.arange(height)), np.ones((height, width))])
-    columns, rows, _ = np.tensordot(given.grid_to_image, points, axes=1)
-    return (
-        (columns > -0.5) & (rows > -0.5) & (columns < given.image_shape[1] - 0.5) & (rows < given.image_shape[0] - 0.5)
-    )
 
 
 @app.command(name="time")
@@ -125,7 +107,7 @@ def take_time(
                 typer.echo(f"| {part} | {seconds:.2f} | {seconds / best['forward']:.0f} |")
         with model.passes(RunContext()) as passes:
             made = explained(model, passes, given, target)
-            subject = Subject(given, target, passes, seen=seen(given))
+            subject = Subject(given, target, passes, seen=seen_of(given))
             evidence = evidence_of(subject, [one for one, _ in made], [again for _, again in made])
             typer.echo(f"\ncounted beforehand: {cost(evidence, _chosen())} inputs\n")
             last: dict[tuple[int, str], Verdict] = {}
@@ -159,7 +141,7 @@ def _timed(model: PreparedModel, given: Prepared, target: Target) -> dict[str, f
         made = explained(model, passes, given, target)
         found["the three maps themselves"] = clock() - began
         evidence = evidence_of(
-            Subject(given, target, passes, seen=seen(given)), [one for one, _ in made], [again for _, again in made]
+            Subject(given, target, passes, seen=seen_of(given)), [one for one, _ in made], [again for _, again in made]
         )
         chosen = _chosen()
         answered: set[tuple[int, str]] = set()
@@ -195,7 +177,7 @@ def limits(
             subjects, maps = [], []
             for image in test_images(name, data, images):
                 given, target = prepare(image, network.card.input.spec), leading(network, image)
-                subjects.append(Subject(given, target, passes, seen=seen(given)))
+                subjects.append(Subject(given, target, passes, seen=seen_of(given)))
                 maps.append(explained(network, passes, given, target))
             for number, subject in enumerate(subjects):
                 theirs = [one for one, _ in maps[(number + 1) % len(maps)]]

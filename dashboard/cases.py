@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from models.card import ModelCard
 from models.types import Case, Image, Modality
 from sample_data.samples import SampleEntry
 
@@ -42,6 +44,11 @@ def entry_line(entry: SampleEntry) -> str:
 def middle_slice(image: Image) -> int:
     """Where a volume is opened."""
     return image.depth // 2
+
+
+def as_read_by(image: Image, card: ModelCard) -> Image:
+    """The image; one that does not say what made it is taken for the first kind that the model reads."""
+    return replace(image, modality=card.input.modality[0]) if image.modality is Modality.UNKNOWN else image
 
 
 def facts_line(case: Case) -> str:

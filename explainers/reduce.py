@@ -62,10 +62,15 @@ def marked(values: FloatArray, seen: NDArray[np.bool_]) -> NDArray[np.float64] |
     positive = np.maximum(inside, 0)
     if positive.sum() >= HARDLY * np.abs(inside).sum() and positive.any():
         return positive
-    known = inside[seen]
+    return above_mean(inside, seen)
+
+
+def above_mean(values: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """By how much a map lies above its mean over the pixels that hold image, as :func:`marked`."""
+    known = values[seen].astype(np.float64)
     if not known.size or np.ptp(known) <= 1e-9 * np.abs(known).max():
         return None
-    return np.where(seen, np.maximum(inside - known.mean(), 0), 0)
+    return np.where(seen, np.maximum(values - known.mean(), 0), 0)
 
 
 def robust_scale(values: FloatArray, percentile: float = 99.5, where: NDArray[np.bool_] | None = None) -> float:

@@ -80,15 +80,53 @@ def covered(
     return np.logical_and.outer(rows.any(axis=1), columns.any(axis=1))
 
 
+def within_image(
+    grid_to_image: NDArray[np.float64], grid_shape: tuple[int, int], image_shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """(h, w) mask of the grid's pixels whose centres lie on the image, the rest being padding."""
+    inside = []
+    for (scale, shift), cells, pixels in zip(along(grid_to_image), grid_shape, image_shape, strict=True):
+        centre = np.arange(cells) * scale + shift
+        inside.append((centre > -0.5) & (centre < pixels - 0.5))
+    return np.logical_and.outer(*inside)
+
+
+def along(grid_to_image: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Scale and shift along the rows, and along the columns; a (row, column) of the grid lies there on the image."""
+    return (grid_to_image[1, 1], grid_to_image[1, 2]), (grid_to_image[0, 0], grid_to_image[0, 2])
+
+
+def overlap(
+    cells: int, step: float, start: float, pixels: int, scale: float = 1.0, shift: float = 0.0
+) -> NDArray[np.float64]:
+    """(cells, pixels) share of each pixel that lies in each cell, in [0, 1], along one axis.
+
+    Cell i reaches from ``start + i * step`` over ``step``; pixel j is centred at ``j * scale + shift`` and ``scale`` wide.
+    """
+    low = start + np.arange(cells) * step
+    centre = np.arange(pixels) * scale + shift
+    shared = np.minimum((low + step)[:, None], centre + scale / 2) - np.maximum(low[:, None], centre - scale / 2)
+    return np.asarray(np.maximum(shared, 0) / scale)
+
+
+def area_means(cells: int, step: float, start: float, pixels: int) -> NDArray[np.float64]:
+    """(cells, pixels) weights by area: each row averages the pixels that a cell covers; 0 where it covers none.
+
+    Cells as of :func:`overlap`, pixels 1 wide and centred at integers.
+    """
+    shared = overlap(cells, step, start, pixels)
+    total = shared.sum(axis=1, keepdims=True)
+    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+
+
 def _axes(
     grid_to_image: NDArray[np.float64], grid_shape: tuple[int, int], image_shape: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Interpolation weights along rows and columns; the transform has no rotation, so the axes separate."""
     if np.abs(grid_to_image[[0, 1], [1, 0]]).max() > _TOLERANCE or min(grid_to_image[0, 0], grid_to_image[1, 1]) <= 0:
         raise ValueError(f"grid_to_image must scale and shift only, got {grid_to_image.tolist()}")
-    rows = _weights(grid_to_image[1, 1], grid_to_image[1, 2], grid_shape[0], image_shape[0])
-    columns = _weights(grid_to_image[0, 0], grid_to_image[0, 2], grid_shape[1], image_shape[1])
-    return rows, columns
+    down, across = along(grid_to_image)
+    return _weights(*down, grid_shape[0], image_shape[0]), _weights(*across, grid_shape[1], image_shape[1])
 
 
 def _weights(scale: float, shift: float, grid_size: int, image_size: int) -> NDArray[np.float64]:

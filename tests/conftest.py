@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from xdist.scheduler import LoadScopeScheduling
 
+from dashboard.settings import settings
 from models.segmentation import UNet
 from models.types import Geometry, Image, Modality
 from models.weights import sha256_of
@@ -70,6 +71,15 @@ def card_fields(**changes: Any) -> dict[str, Any]:
         "training": {"data": "none", "licence": "none"},
     }
     return fields | changes
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache of the test's own, and settings read anew."""
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
 
 
 @pytest.fixture

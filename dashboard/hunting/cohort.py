@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dashboard.audit.table import CASE, AuditTable, Mask, Rows
-from dashboard.cases import middle_slice
+from dashboard.cases import as_read_by, middle_slice
 from dashboard.images import ImageFolder
 from models.card import ModelCard
 from models.errors import DataError
@@ -36,9 +36,13 @@ class Cohort:
         return str(self.table.cases.iloc[self.rows[number]][CASE])
 
     def image(self, number: int) -> Image:
-        """The plane of case ``number`` of ``rows`` that the network scored. Raises DataError where it cannot be read."""
+        """The plane of case ``number`` of ``rows`` that the network scored, as the model takes it.
+
+        Raises:
+            DataError: it cannot be read.
+        """
         only = self.card.input.modality[0] if len(self.card.input.modality) == 1 else None
-        image = self.folder.case(self.table, int(self.rows[number]), only).image
+        image = as_read_by(self.folder.case(self.table, int(self.rows[number]), only).image, self.card)
         return image.slice(middle_slice(image)) if image.is_volume else image
 
     def drawn(self, most: int, seed: int = 0) -> Cohort:

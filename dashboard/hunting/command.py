@@ -14,7 +14,7 @@ from dashboard.audit.frames import read_frame
 from dashboard.audit.reading import build_for, zoo_table
 from dashboard.audit.table import AuditTable
 from dashboard.folder_runs.output import safe_name
-from dashboard.folder_runs.runs import open_model
+from dashboard.folder_runs.work import open_model
 from dashboard.hunting import drift, evidence, neighbours, robustness
 from dashboard.hunting.cohort import Cohort, cohort
 from dashboard.hunting.drift_result import FILE as DRIFT
@@ -167,7 +167,7 @@ def _weights(given: _Hunt) -> str:
     card = given.cases.card
     cases = given.cases.drawn(min(given.most, RANDOMISED), given.seed)
     images = [cases.image(number) for number in range(len(cases))]
-    handle = ModelHandle.load(card, settings().resolved_device)
+    handle = ModelHandle.load(card, settings().first_device)
     results: dict[str, RandomisationResult] = {}
     for found in measure_randomisation(handle, images, usual(card), given.ctx("random weights"), seed=given.seed):
         results = dict(found)

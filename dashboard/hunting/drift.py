@@ -13,7 +13,7 @@ corrected together (Holm 1979).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -36,7 +36,7 @@ from explainers.quality.anatomy import ASIDE
 from models.card import ModelCard
 from models.context import RunContext
 from models.errors import Cancelled, DataError, SightlineError
-from models.types import Image, Modality
+from models.types import Image
 
 PERMUTATIONS = 9999
 REPLICATES = 1000
@@ -269,7 +269,7 @@ def _maps(
     """(class, (cells, share by part)) of one picture."""
     targets = [card.target(card.classes[k]) for k in wanted]
     request = ExplainRequest(card.id, image, method, targets[0])
-    masks = parts_of(_known_kind(image, card)).masks if with_parts else {}
+    masks = parts_of(image).masks if with_parts else {}
     found: list[_Made] = []
     for k, explanation in zip(wanted, engine.explain_targets(request, targets, ctx), strict=True):
         values, seen = on_image(explanation)
@@ -280,11 +280,6 @@ def _maps(
         shares = {name: float(weight[mask].sum()) for name, mask in masks.items()}
         found.append((k, (cells / cells.sum(), shares)))
     return found
-
-
-def _known_kind(image: Image, card: ModelCard) -> Image:
-    """A picture whose file does not say what made it is of the kind that the network reads."""
-    return replace(image, modality=card.input.modality[0]) if image.modality is Modality.UNKNOWN else image
 
 
 def _gathered(own: list[tuple[int, Array, Mapping[str, float]]]) -> Maps:

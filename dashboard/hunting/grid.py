@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.serving.types import Explanation
-from explainers.reduce import reduce_channels
-from models.project import covered, input_to_image
+from explainers.reduce import above_mean, reduce_channels
+from models.project import area_means, covered, input_to_image
 from models.types import FloatArray
 
 Array = NDArray[np.float64]
@@ -27,11 +27,8 @@ def excess(values: FloatArray, seen: NDArray[np.bool_]) -> Array | None:
     The positive part alone would say little: a network with a low operating point calls cases whose class activation map
     is below 0 nearly everywhere (of the chest network's, half have less than 1 % of their magnitude above 0).
     """
-    inside = values[seen].astype(np.float64)
-    if not inside.size or np.ptp(inside) <= 1e-9 * np.abs(inside).max():
-        return None
-    found = np.where(seen, np.maximum(values - inside.mean(), 0), 0).astype(np.float64)
-    return np.asarray(found / found.sum())
+    found = above_mean(values, seen)
+    return None if found is None else found / found.sum()
 
 
 def cell_means(values: NDArray[np.floating], seen: NDArray[np.bool_], side: int) -> Array:
@@ -39,15 +36,7 @@ def cell_means(values: NDArray[np.floating], seen: NDArray[np.bool_], side: int)
 
     A picture of fewer pixels than cells gives several cells the same pixel.
     """
-    rows, columns = (_parts(length, side) for length in values.shape)
+    rows, columns = (area_means(side, length / side, -0.5, length) for length in values.shape)
     area = rows @ seen.astype(np.float64) @ columns.T
     sums = rows @ np.where(seen, values, 0).astype(np.float64) @ columns.T
     return np.where(area >= 0.5 - 1e-9, np.divide(sums, area, out=np.zeros_like(sums), where=area > 0), np.nan)
-
-
-def _parts(length: int, side: int) -> Array:
-    """(side, length) weights that average the pixels of each part, adding up to 1 a row."""
-    edges = np.linspace(0, length, side + 1)
-    pixel = np.arange(length)
-    inside = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return np.asarray(np.maximum(inside, 0) / (length / side))

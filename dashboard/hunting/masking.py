@@ -94,6 +94,7 @@ class Masked:
             "cases": self.n,
             "called": self.called,
             "area": self.area,
+            "strongest_elsewhere": self.strongest_elsewhere,
         }
         said = {"finding": self.finding, "sentence": self.sentence}
         return plain | {name: estimate_dict(getattr(self, name)) for name in names} | said

@@ -27,7 +27,7 @@ from dashboard.hunting.signatures import on_cells, picture, shares_of, signature
 from dashboard.hunting.spray import LEAST, Groups, grouped
 from dashboard.images import ImageFolder
 from dashboard.jobs.desk import Desk
-from dashboard.quantify.dermoscopy import outline_of
+from dashboard.quantify.dermoscopy import OUTLINE_MODEL, outline_of
 from dashboard.serving.types import ExplainRequest, image_digest
 from explainers.types import ParamValue
 from models.card import ModelCard
@@ -36,7 +36,6 @@ from models.errors import Cancelled, DataError, SightlineError
 from models.types import FloatArray, Image, Modality
 
 Among = Literal["called", "labelled"]
-OUTLINE_MODEL = "skin-lesion-outline"
 
 
 @dataclass(frozen=True)
@@ -204,7 +203,7 @@ def hunt(cases: Cohort, settings: HuntSettings, desk: Desk, owner: str, ctx: Run
             if vector is None:
                 left_out[cases.name(number)] = "Its map is zero everywhere."
             else:
-                parts = _places(image, cases.card, desk, owner, ctx)
+                parts = beside_of(parts_of(image, _lesion(image, desk, owner, ctx)), image)
                 shares.append(shares_of(explanation, parts))
                 beside.append(on_cells(parts[BESIDE], image))
                 vectors.append(vector)
@@ -218,13 +217,6 @@ def hunt(cases: Cohort, settings: HuntSettings, desk: Desk, owner: str, ctx: Run
         name, why = next(iter(left_out.items()))
         raise DataError(f"Only {len(kept)} of {len(cases)} cases have a map; of {name}: {why}")
     return _found(cases, settings, np.array(kept, dtype=np.intp), np.array(vectors), shares, np.array(beside), left_out)
-
-
-def _places(image: Image, card: ModelCard, desk: Desk, owner: str, ctx: RunContext) -> dict[str, Mask]:
-    """Masks of the parts of the picture; one that does not say what made it is taken for what the network reads."""
-    if image.modality is Modality.UNKNOWN:
-        image = replace(image, modality=card.input.modality[0])
-    return beside_of(parts_of(image, _lesion(image, desk, owner, ctx)), image)
 
 
 def _lesion(image: Image, desk: Desk, owner: str, ctx: RunContext) -> Mask | None:

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from dashboard.serving.types import Explanation
 from explainers.reduce import marked, reduce_channels
+from models.project import along, area_means, overlap, within_image
 from models.types import FloatArray, Image
 
 SIDE = 28  # cells along each side
@@ -38,10 +39,8 @@ def signature(explanation: Explanation, image: Image, side: int = SIDE, smooth: 
     weight = strength(explanation)
     if weight is None:
         return None
-    height, width = explanation.image_shape
-    transform = explanation.grid_to_image
-    rows = _overlap(side, height / side, -0.5, weight.shape[0], transform[1, 1], transform[1, 2])
-    columns = _overlap(side, width / side, -0.5, weight.shape[1], transform[0, 0], transform[0, 2])
+    sizes = zip(explanation.image_shape, weight.shape, along(explanation.grid_to_image), strict=True)
+    rows, columns = (overlap(side, size / side, -0.5, pixels, *placed) for size, pixels, placed in sizes)
     cells = turned(rows @ weight @ columns.T, image)
     cells = ndimage.gaussian_filter(cells, smooth, mode="reflect") if smooth else cells
     return (cells / cells.sum()).astype(np.float32).ravel()
@@ -54,11 +53,8 @@ def strength(explanation: Explanation) -> Array | None:
 
 def on_picture(explanation: Explanation) -> Mask:
     """(h, w) pixels of the input whose centres lie on the picture, the rest being padding."""
-    (height, width), transform = explanation.image_shape, explanation.grid_to_image
-    down, across = explanation.attribution.values.shape[-2:]
-    rows = np.arange(down) * transform[1, 1] + transform[1, 2]
-    columns = np.arange(across) * transform[0, 0] + transform[0, 2]
-    return np.logical_and.outer((rows > -0.5) & (rows < height - 0.5), (columns > -0.5) & (columns < width - 0.5))
+    height, width = explanation.attribution.values.shape[-2:]
+    return within_image(explanation.grid_to_image, (height, width), explanation.image_shape)
 
 
 def shares_of(explanation: Explanation, parts: Mapping[str, Mask]) -> dict[str, tuple[float, float]]:
@@ -69,12 +65,13 @@ def shares_of(explanation: Explanation, parts: Mapping[str, Mask]) -> dict[str, 
     """
     weight = strength(explanation)
     seen = on_picture(explanation).astype(np.float64)
-    transform, (down, across) = explanation.grid_to_image, seen.shape
+    sizes = zip(along(explanation.grid_to_image), seen.shape, explanation.image_shape, strict=True)
+    rows, columns = (
+        overlap(cells, scale, shift - scale / 2, pixels) / scale for (scale, shift), cells, pixels in sizes
+    )
     found = {}
     for name, mask in parts.items():
-        rows = _overlap(down, transform[1, 1], transform[1, 2] - transform[1, 1] / 2, mask.shape[0], 1.0, 0.0)
-        columns = _overlap(across, transform[0, 0], transform[0, 2] - transform[0, 0] / 2, mask.shape[1], 1.0, 0.0)
-        held = rows @ mask.astype(np.float64) @ columns.T / (transform[0, 0] * transform[1, 1])
+        held = rows @ mask.astype(np.float64) @ columns.T
         held = np.minimum(held, 1) * seen
         marked = 0.0 if weight is None else float((weight * held).sum() / weight.sum())
         found[name] = (marked, float(held.sum() / seen.sum()))
@@ -100,7 +97,7 @@ def on_image(cells: NDArray[np.generic], image: Image) -> NDArray[np.generic]:
 
 def on_cells(mask: Mask, image: Image, side: int = SIDE) -> FloatArray:
     """(side, side) float32 in [0, 1] on the common grid: how much of each cell an (H, W) mask of the image covers."""
-    rows, columns = (_overlap(side, size / side, -0.5, size, 1.0, 0.0) / (size / side) for size in image.plane_shape)
+    rows, columns = (area_means(side, size / side, -0.5, size) for size in image.plane_shape)
     return np.asarray(turned(rows @ mask.astype(np.float64) @ columns.T, image), dtype=np.float32)
 
 
@@ -119,14 +116,3 @@ def turned(cells: NDArray[np.generic], image: Image) -> NDArray[np.generic]:
         if step[main] * usual < 0:
             cells = np.flip(cells, axis)
     return cells
-
-
-def _overlap(count: int, step: float, start: float, other: int, scale: float, shift: float) -> Array:
-    """(count, other) share of each of the other grid's pixels that lies in each cell.
-
-    Cell i reaches from ``start + i * step`` over ``step``; pixel j is centred at ``j * scale + shift`` and ``scale`` wide.
-    """
-    low = start + np.arange(count) * step
-    centre = np.arange(other) * scale + shift
-    covered = np.minimum((low + step)[:, None], centre + scale / 2) - np.maximum(low[:, None], centre - scale / 2)
-    return np.maximum(covered, 0) / scale

@@ -77,7 +77,7 @@ def prepare_path(
     ctx = RunContext(on_progress=lambda share: show(round(share * ctx.total), ctx.total))
     engine, card, question = None, None, None
     if model:
-        from dashboard.folder_runs.runs import open_model  # torch: seconds that the steps can do without
+        from dashboard.folder_runs.work import open_model  # torch: seconds that the steps can do without
 
         engine, card = open_model(model)
         question = Question(card, lambda plane: engine.predict(card.id, [plane], RunContext())[0])

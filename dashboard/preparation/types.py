@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.types import Param, ParamValue
+from explainers.types import Param, ParamValue, resolved
 from models.context import RunContext
-from models.errors import DataError, ExplainError
+from models.errors import DataError
 from models.registry import Registry
 from models.types import FloatArray, Image, default_window
 
@@ -40,14 +40,7 @@ class StepSpec:
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, ParamValue]:
         """All settings, checked, the missing ones filled in. Raises DataError for an unknown name or a value out of bounds."""
-        known = {param.name: param for param in self.params}
-        for name in given:
-            if name not in known:
-                raise DataError(f"{self.title} has no setting {name!r}; it has {', '.join(known) or 'none'}.")
-        try:
-            return {name: param.check(given.get(name, param.default), self.title) for name, param in known.items()}
-        except ExplainError as error:  # the settings of methods and steps share their checks
-            raise DataError(str(error)) from None
+        return resolved(self.title, self.params, given, DataError)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def abcd_path(picture: Path, outline: Path | None, model: str, out: Path) -> Mea
     if outline is not None:
         mask, by, folder = mask_of_picture(outline), "supplied mask", ZOO / MODEL
     else:
-        from dashboard.folder_runs.runs import open_model  # torch: seconds that a mask can do without
+        from dashboard.folder_runs.work import open_model  # torch: seconds that a mask can do without
 
         engine, card = open_model(model)
         if card.task != "segmentation":

@@ -161,7 +161,7 @@ def _marker(model: str, show: ShowProgress) -> Marker:
 
     @cache
     def opened() -> Marker:
-        from dashboard.folder_runs.runs import open_model  # torch: seconds that masks can do without
+        from dashboard.folder_runs.work import open_model  # torch: seconds that masks can do without
         from dashboard.quantify.by_model import model_marker
 
         engine, card = open_model(model)

@@ -20,6 +20,7 @@ from dashboard.quantify.shape import Symmetry, diameters, mirrored, outline_leng
 from models.errors import DataError, ModelError
 from models.types import FloatArray, Image, Prediction
 
+OUTLINE_MODEL = "skin-lesion-outline"  # whose masks are measured where a reader gives none
 SIDE = 200  # longer side of the picture that is measured; finer outlines would not compare with the reference lesions
 LEAST_PIXELS = 50
 SECTORS = 8

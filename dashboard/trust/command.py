@@ -10,7 +10,7 @@ from typing import Any
 
 from dashboard.cases import middle_slice, readable
 from dashboard.folder_runs.output import write_files
-from dashboard.folder_runs.runs import open_model
+from dashboard.folder_runs.work import open_model
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.store import ResultStore
 from dashboard.reports.files import manifest_bytes, manifest_entry, npz_bytes, scores_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.runner import State
-from dashboard.quantify.dermoscopy import outline_of
+from dashboard.quantify.dermoscopy import OUTLINE_MODEL, outline_of
 from dashboard.serving.types import ExplainRequest, Explanation, JudgeRequest, Verdicts
 from dashboard.trust.places import Mask, body_of, lesion_of, mask_on, places_of, reads_skin
 from dashboard.trust.store import VerdictStore
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 VERSION = "3"  # raise when a check's numbers change: stored verdicts of older code are then not found
 PRIORITY = 10**5  # after every map that a reader waits for, before the many of a volume
 KEPT = 32  # sets of maps whose verdicts are at hand
-OUTLINE_MODEL = "skin-lesion-outline"
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.anatomy import parts_of
-from dashboard.cases import readable
+from dashboard.cases import as_read_by, readable
 from models.card import ModelCard
 from models.types import Case, Image, Modality, Region, Target
 
@@ -42,14 +41,8 @@ def places_of(case: Case, index: int, card: ModelCard, target: Target) -> dict[s
 
 
 def body_of(case: Case, index: int, card: ModelCard, lesion: Mask | None = None) -> dict[str, Mask]:
-    """(H, W) masks by name of the parts of the body on slice ``index``: found on the picture, or the case's own.
-
-    A picture that does not say what made it is taken for the first kind that the model reads.
-    """
-    image = case.image.slice(index)
-    if image.modality is Modality.UNKNOWN:
-        image = replace(image, modality=card.input.modality[0])
-    found: Mapping[str, Mask] = parts_of(image, lesion).masks
+    """(H, W) masks by name of the parts of the body on slice ``index``: found on the picture, or the case's own."""
+    found: Mapping[str, Mask] = parts_of(as_read_by(case.image.slice(index), card), lesion).masks
     own = {region.name.lower(): mask_on(region, case.image, index) for region in case.regions if _is_body(region)}
     return dict(found) | {name: mask for name, mask in own.items() if mask.any()}
 

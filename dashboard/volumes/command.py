@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dashboard.cases import middle_slice
 from dashboard.folder_runs.output import write_files
-from dashboard.folder_runs.runs import open_model
+from dashboard.folder_runs.work import open_model
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.store import ResultStore
 from dashboard.settings import settings

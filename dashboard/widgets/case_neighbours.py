@@ -18,7 +18,7 @@ from dashboard.jobs.kept import KeptJobs
 from dashboard.serving.types import image_digest
 from dashboard.state import Services, owner
 from dashboard.widgets.audit.cases import open_case, small_picture
-from dashboard.widgets.audit.hunting import indexed
+from dashboard.widgets.audit.images import indexed
 from models.card import ModelCard
 from models.errors import SightlineError
 from models.types import FloatArray, Image, Target

@@ -12,7 +12,7 @@ import streamlit as st
 
 from dashboard.jobs.desk import Desk
 from dashboard.quantify.abcd_ranges import Outline, Ranges, read_ranges, shares_below
-from dashboard.quantify.dermoscopy import CUT, NOT_A_DIAGNOSIS, Abcd, Measure, abcd, outline_of
+from dashboard.quantify.dermoscopy import CUT, NOT_A_DIAGNOSIS, OUTLINE_MODEL, Abcd, Measure, abcd, outline_of
 from dashboard.quantify.grid import BoolArray
 from dashboard.quantify.nodule import SOLID_HU, Nodule, measure_nodule, outline_nodule
 from dashboard.quantities import dice
@@ -20,7 +20,7 @@ from models.card import ModelCard
 from models.errors import SightlineError
 from models.types import Case, Image, Modality, Region
 
-OUTLINE_MODEL, NODULE_MODEL = "skin-lesion-outline", "lung-nodule"
+NODULE_MODEL = "lung-nodule"
 BY_MODEL, BY_REFERENCE, BY_POINT = "Model", "Reference", "From a point"
 COMPARED = ("Melanocytic nevus", "Melanoma")
 Kind = Literal["skin", "nodule"]

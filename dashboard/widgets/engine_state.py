@@ -91,7 +91,7 @@ def how_to_change() -> None:
         f"Models run on {settings().engine}."
         if settings().engine
         else "Models run in this process. To run them on a server, start one there with `make serve` and this app with "
-        "`SIGHTLINE_ENGINE=http://server:8700` (docs/deployment.md)."
+        "`SIGHTLINE_ENGINE=http://server:8600` (docs/deployment.md)."
     )
 
 

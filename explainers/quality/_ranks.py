@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from explainers.quality._order import Blocks
 from explainers.quality.types import Subject
@@ -30,7 +29,14 @@ def ranks(values: FloatArray, blocks: Blocks) -> Array | None:
     means = np.round(means / (float(np.abs(means).max()) or 1.0), 9)
     if float(np.ptp(means)) == 0.0:
         return None
-    return np.asarray((rankdata(means) - 0.5) / len(means))
+    return in_unit(means)
+
+
+def in_unit(values: NDArray[np.floating]) -> Array:
+    """(n,) ranks of values in (0, 1), ties sharing theirs."""
+    from scipy.stats import rankdata  # a quarter of a second, which no page that opens has to wait for
+
+    return np.asarray((rankdata(values) - 0.5) / len(values))
 
 
 def correlation(first: Array, second: Array) -> float:

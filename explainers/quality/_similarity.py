@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import rankdata
 
 from models.types import FloatArray
 
@@ -90,6 +89,8 @@ def ranks(maps: FloatArray, view: View) -> Array:
 
     Blocks are as small as leaves at most 64 of them along the longer side.
     """
+    from scipy.stats import rankdata  # slow to load, see _ranks
+
     values = np.abs(maps) if view == "absolute" else np.asarray(maps)
     block = -(-max(values.shape[1:]) // RANK_SIDE)
     height, width = (side // block * block for side in values.shape[1:])

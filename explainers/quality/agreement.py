@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from explainers.quality import _ranks
 from explainers.quality.randomisation import doubts
@@ -134,7 +133,7 @@ def _pixel_ranks(subject: Subject, made: Attribution) -> FloatArray | None:
             return None
         inside = _map(subject, made)[subject.seen]
         values = np.full(subject.seen.shape, 0.5, dtype=np.float32)
-        values[subject.seen] = (rankdata(inside) - 0.5) / inside.size
+        values[subject.seen] = _ranks.in_unit(inside)
         return values
 
     return subject.once(("pixel ranks", made), found)

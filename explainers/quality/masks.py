@@ -12,6 +12,7 @@ from explainers.methods._baselines import baseline
 from explainers.passes import Passes
 from models.errors import DataError
 from models.preprocess import Prepared
+from models.project import along, area_means, within_image
 from models.types import FloatArray
 
 Mask = NDArray[np.bool_]
@@ -33,11 +34,12 @@ def to_grid(mask: Mask, prepared: Prepared) -> Mask:
     """
     if mask.shape != prepared.image_shape:
         raise DataError(f"The mask is {mask.shape} and the image {prepared.image_shape}; give a mask of that image.")
-    rows = _average(prepared.grid_to_image[1, 1], prepared.grid_to_image[1, 2], prepared.grid_shape[0], mask.shape[0])
-    columns = _average(
-        prepared.grid_to_image[0, 0], prepared.grid_to_image[0, 2], prepared.grid_shape[1], mask.shape[1]
+    sizes = zip(along(prepared.grid_to_image), prepared.grid_shape, mask.shape, strict=True)
+    rows, columns = (
+        area_means(cells, scale, shift - scale / 2, pixels).astype(np.float32)
+        for (scale, shift), cells, pixels in sizes
     )
-    share = rows @ mask.astype(np.float32) @ columns.T
+    share = np.where(seen_of(prepared), rows @ mask.astype(np.float32) @ columns.T, 0)
     inside = np.asarray(share >= 0.5)
     if not inside.any() and share.any():
         inside[np.unravel_index(share.argmax(), share.shape)] = True
@@ -69,23 +71,4 @@ def cover(passes: Passes, prepared: Prepared, masks: Sequence[Mask], fill: str) 
 
 def seen_of(prepared: Prepared) -> Mask:
     """(h, w) pixels of the input whose centres lie on the image, the rest being padding."""
-    (height, width), (across, down) = prepared.image_shape, prepared.grid_shape[::-1]
-    columns = np.arange(across) * prepared.grid_to_image[0, 0] + prepared.grid_to_image[0, 2]
-    rows = np.arange(down) * prepared.grid_to_image[1, 1] + prepared.grid_to_image[1, 2]
-    return np.logical_and.outer((rows > -0.5) & (rows < height - 0.5), (columns > -0.5) & (columns < width - 0.5))
-
-
-def _average(scale: float, shift: float, grid: int, size: int) -> NDArray[np.float32]:
-    """(grid, size) weights: each row averages the image pixels that an input pixel covers, 0 off the image.
-
-    An input pixel finer than the image's takes the one it lies in.
-    """
-    centre = np.arange(grid) * scale + shift
-    low, high = centre - max(scale, 1e-6) / 2, centre + max(scale, 1e-6) / 2
-    pixel = np.arange(size)
-    covered = np.minimum(high[:, None], pixel + 0.5) - np.maximum(low[:, None], pixel - 0.5)
-    covered = np.maximum(covered, 0) / (high - low)[:, None]
-    inside = (centre > -0.5) & (centre < size - 0.5)
-    total = covered.sum(axis=1, keepdims=True)
-    weights = np.divide(covered, total, out=np.zeros_like(covered), where=total > 0)
-    return (weights * inside[:, None]).astype(np.float32)
+    return within_image(prepared.grid_to_image, prepared.grid_shape, prepared.image_shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import cache
 
 from torch import Tensor
 
@@ -21,6 +22,7 @@ TWICE = (
 )  # ask the same in two ways, each with flaws of its own (Rong et al. 2022): both must fail
 
 
+@cache  # asked for tens of times whenever a page is drawn
 def checks() -> tuple[Check, ...]:
     """All checks, in the order of the strip."""
     discover(quality)
@@ -83,7 +85,7 @@ def strip(
 
 def spec_of(verdict: Verdict) -> CheckSpec:
     """What the check of a verdict says of itself."""
-    discover(quality)
+    checks()  # which registers them
     return CHECKS.get(verdict.check).spec
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.audit.points import Point, save_point
 from dashboard.audit.reading import zoo_table
-from dashboard.library import Library
 from dashboard.pages.audit import TABS
 from dashboard.reports.audit import audit_files, audit_zip
 from dashboard.settings import settings
@@ -28,18 +25,6 @@ MODELS = (
     "lung-nodule",
     "pneumonia-ct",
 )  # many labels, many classes, one, segmentation
-
-
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)
-    settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def opened(model: str, tab: str = "Overview") -> AppTest:

@@ -9,9 +9,7 @@ import pytest
 from dashboard.audit.reading import zoo_table
 from dashboard.audit.recalibrate import base_rates, halves
 from models.card import read_card
-from tests.app.test_audit_page import opened, own_folders, said
-
-__all__ = ["own_folders"]
+from tests.app.test_audit_page import opened, said
 
 
 def test_a_prevalence_shift_starts_from_the_part_it_is_fitted_on():

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.hunting.drift_result import stored_drift
 from dashboard.hunting.neighbours import read_index
 from dashboard.hunting.robustness_result import stored_robustness
-from dashboard.settings import settings
 from models.card import read_card
 
 MODEL = "lung-nodule"
@@ -43,17 +39,6 @@ engine = SimpleNamespace(features=lambda model, images, ctx: (index.points[:1] @
 image = Image(np.zeros((1, 8, 8), np.float32), "HU")
 neighbours_panel(SimpleNamespace(desk=SimpleNamespace(engine=engine)), card, image, card.target("Malignant"))
 """
-
-
-@pytest.fixture(autouse=True)
-def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def said(test: AppTest) -> str:

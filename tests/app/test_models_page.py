@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.library import Library
 from dashboard.settings import settings
 from dashboard.state import services
 from tests.measured_model import MEASURED, write_evaluation
@@ -20,17 +18,9 @@ SCRIPT = "from dashboard.pages import models\nmodels.page()\n"
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
+def own_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "zoo"))
     (tmp_path / "zoo").mkdir()
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)  # no case is looked at here
-    settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 @pytest.fixture

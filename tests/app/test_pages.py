@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.library import Library
 from dashboard.settings import settings
 from dashboard.state import services
 from explainers.runtime.hidden import Ways
@@ -21,16 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)  # six models would be loaded beside every test
-    monkeypatch.setattr(Ways, "_make", lambda self: None)  # compiled for each test anew
-    settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
+def no_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ways, "_make", lambda self: None)  # for each test anew
 
 
 def opened(page: str = "", **query: str) -> AppTest:

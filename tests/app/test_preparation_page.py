@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.library import Library
-from dashboard.settings import settings
 from dashboard.state import services
 from dashboard.widgets.preparation_runs import preparations
 from models.types import Case, Image, Modality, Provenance
 from tests.dashboard.preparation.phantoms import mr, tissues
 
 CASE = "upload-5e9a11aa22bb"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)
-    settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def keep(image: Image, reader: str = "nifti", notes: tuple[str, ...] = ()) -> None:

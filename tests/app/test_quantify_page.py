@@ -6,21 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.jobs.kept import KeptJobs
-from dashboard.library import Library
 from dashboard.quantify.followup import FollowUp, Visit
 from dashboard.quantify.lungs import from_sides
 from dashboard.quantify.study import study_of
 from dashboard.quantify.visits import Quantities, own_lesions
 from dashboard.registration import Quality, Registration
-from dashboard.settings import settings
 from dashboard.state import Uploads, quantify_jobs, services
 from dashboard.widgets.quantify_choices import masks_on, with_mask
 from dashboard.widgets.quantify_results import index_of
@@ -53,12 +49,7 @@ def visit() -> Visit:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)
-    settings.cache_clear()
-    st.cache_resource.clear()
+def own_scans() -> Iterator[None]:
     for name, title in ((NOW, "Now"), (EARLIER, "Earlier scan")):
         own = Region("Infection", lesions())
         origin = Provenance("uploaded file", name[-1] * 64, "nifti")
@@ -67,8 +58,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     quantify_jobs().close()
     services().desk.close()
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def script() -> None:

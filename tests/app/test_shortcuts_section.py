@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard.hunting.cohort import Cohort
 from dashboard.hunting.masking import mask_and_predict
 from dashboard.hunting.shortcuts import HuntSettings, hunt
 from dashboard.images import ImageFolder
-from dashboard.settings import settings
 from models.context import RunContext
 from tests.dashboard.hunting.made import made_card
 from tests.dashboard.hunting.reading import Reader, desk_of, pictures, table_of, written
-
-
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def script() -> None:

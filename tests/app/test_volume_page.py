@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.library import Library
 from dashboard.settings import settings
 from dashboard.state import services, volume_desk
 from dashboard.widgets.volume_choices import SAMPLES
@@ -23,14 +21,9 @@ NOTE = "The slices are 1.5 to 3 mm apart."
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, nodule_model: Path, ct_volume: Image, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
+def own_scan(nodule_model: Path, ct_volume: Image, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("dashboard.settings.ZOO", nodule_model.parent)
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)
     monkeypatch.setattr(Ways, "_make", lambda self: None)
-    settings.cache_clear()
-    st.cache_resource.clear()
     marked = Region("Nodule", np.zeros((7, 40, 50), bool))
     services().library.keep(
         Case(
@@ -44,8 +37,6 @@ def own_cache(tmp_path: Path, nodule_model: Path, ct_volume: Image, monkeypatch:
     yield
     volume_desk().close()
     services().desk.close()
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def script() -> None:

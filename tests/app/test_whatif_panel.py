@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.library import Library
-from dashboard.settings import settings
 from dashboard.state import flip_jobs, services
 from models.types import Case, Image, Modality, Provenance
 
@@ -21,22 +18,15 @@ CASE = "upload-77aa11bb22cc"
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_film(make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = make_model()
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
     monkeypatch.setattr("dashboard.settings.ZOO", folder.parent)
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)
-    settings.cache_clear()
-    st.cache_resource.clear()
     values = np.random.default_rng(3).random((1, 64, 64)).astype(np.float32)
     image = Image(values, "unit interval", Modality.XRAY)
     services().library.keep(Case(CASE, "Film 77aa11", image, Provenance("uploaded file", "0" * 64, "raster")))
     yield
     flip_jobs().close()
     services().desk.close()
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def script() -> None:

@@ -6,7 +6,7 @@ from scipy.ndimage import center_of_mass, map_coordinates
 
 from explainers.project import layer_to_input
 from models.preprocess import InputSpec, prepare
-from models.project import covered, input_to_image
+from models.project import area_means, covered, input_to_image, overlap
 from models.types import Geometry, Image
 
 FITS = ["letterbox", "center-crop", "stretch"]
@@ -122,3 +122,11 @@ def test_a_turned_grid_is_a_programming_error() -> None:
     turned = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
     with pytest.raises(ValueError, match="scale and shift only"):
         input_to_image(np.ones((4, 4), np.float32), turned, (4, 4))
+
+
+def test_two_cells_share_the_middle_of_three_pixels() -> None:
+    np.testing.assert_allclose(overlap(2, 1.5, -0.5, 3), [[1, 0.5, 0], [0, 0.5, 1]])
+    np.testing.assert_allclose(area_means(2, 1.5, -0.5, 3), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])
+    # A pixel 2 wide lies half in a cell; a cell off the pixels has no weights.
+    np.testing.assert_allclose(overlap(1, 1, 0.5, 1, scale=2, shift=0.5), [[0.5]])
+    assert not area_means(1, 1, 5, 3).any()

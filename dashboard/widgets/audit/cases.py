@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -13,11 +11,11 @@ from dashboard.cases import readable
 from dashboard.images import ImageFolder
 from dashboard.state import AuditView, audit_view, case_view, services, to_case_page
 from dashboard.thumbnail import thumbnail
+from dashboard.widgets.audit.images import images_of
 from models.card import ModelCard
 from models.errors import SightlineError
 from models.io import read_case
 from models.types import Modality
-from sample_data.folders import image_folder
 
 ACROSS, DOWN = 6, 2
 PICTURE = 160  # pixels
@@ -36,35 +34,12 @@ def case_list(table: AuditTable, card: ModelCard | None) -> None:
         if not len(rows):
             st.caption("No case is behind this mark.")
             return
-        folder = _folder(view, table)
-        if folder is not None:
+        folder = images_of(table, "audit")
+        if folder is None:
+            st.caption("Give the folder of the images to see them here and to open them on the Case page.")
+        else:
             _pictures(table, rows, folder, card, view)
         _table(table, rows, view.finding)
-
-
-def _folder(view: AuditView, table: AuditTable) -> ImageFolder | None:
-    named = image_folder(table.model_id) if table.model_id else None
-    if named is None:
-        typed = st.text_input(
-            "Images folder",
-            key="audit-images",
-            placeholder="/path/to/images",
-            help="A folder on this machine whose files are named like the cases. Nothing leaves this machine.",
-        ).strip()
-        if not typed:
-            st.caption("Give the folder of the images to see them here and to open them on the Case page.")
-            return None
-        named = Path(typed).expanduser()
-    try:
-        return _indexed(str(named))
-    except SightlineError as error:
-        st.error(str(error), icon=":material/error:")
-        return None
-
-
-@st.cache_resource(max_entries=4, ttl=600, show_spinner="Looking through the images folder ...")
-def _indexed(folder: str) -> ImageFolder:
-    return ImageFolder(Path(folder))
 
 
 def _pictures(table: AuditTable, rows: Rows, folder: ImageFolder, card: ModelCard | None, view: AuditView) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -9,26 +11,22 @@ from dashboard.cases import readable
 from dashboard.figures.drift import mean_maps
 from dashboard.hunting.drift import attributes, measure
 from dashboard.hunting.drift_result import Comparison, Drift, stored_drift
+from dashboard.images import ImageFolder
 from dashboard.state import services
 from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit, chart
-from dashboard.widgets.audit.hunting import Work, hunted, images_of
+from dashboard.widgets.audit.hunting import Work, hunted, network_of, stored_or_measured
 from explainers import EXPLAINERS
 from models.card import ModelCard
 
-_STORED, _HERE = "stored", "here"
 _P = {name: st.column_config.NumberColumn(format="%.4f") for name in ("p", "Corrected p")}
 _SHARE = {name: st.column_config.NumberColumn(format="percent") for name in ("Elsewhere", "By chance")}
 
 
 def drift_section(audit: Audit) -> None:
     """The stored comparison, or one of the images at hand."""
-    card = services().desk.engine.cards().get(audit.table.model_id)
+    card = network_of(audit, "no maps can be made of its pictures")
     if card is None:
-        st.info(
-            "These scores belong to no model of this installation, so no maps can be made of its pictures.",
-            icon=":material/info:",
-        )
         return
     if not attributes(audit.table):
         st.info(
@@ -41,19 +39,14 @@ def drift_section(audit: Audit) -> None:
         "compared within the same label and the same half of the scores, so that a group in which the finding is more "
         "frequent does not differ for that reason alone. Of each map counts what lies above its own mean."
     )
-    kept = stored_drift(card)
-    ways = {_STORED: "Stored with the model"} if kept is not None else {}
-    way = choice("Measured", ways | {_HERE: "On the images at hand"}, "drift-way")
-    result = kept if way == _STORED else _measured(audit, card)
+    result = stored_or_measured(
+        audit, "drift", "Measured", stored_drift(card), "make maps of them", partial(_measured, audit, card)
+    )
     if result is not None:
         _shown(audit, result)
 
 
-def _measured(audit: Audit, card: ModelCard) -> Drift | None:
-    folder = images_of(audit, "drift")
-    if folder is None:
-        st.info("Give the folder of the images to make maps of them.", icon=":material/folder_open:")
-        return None
+def _measured(audit: Audit, card: ModelCard, folder: ImageFolder) -> Drift | None:
     most = st.slider("Maps of each class at most", 20, 400, 100, 20, key="drift-most")
 
     def work(given: Work) -> Drift:

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import streamlit as st
 
 from dashboard.hunting.evidence import METHODS, MOST, Evidence, measure
 from dashboard.hunting.evidence import stored as stored_evidence
 from dashboard.hunting.evidence_tables import best_words, check_table, number_table, place_table
+from dashboard.images import ImageFolder
 from dashboard.state import services
 from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit
-from dashboard.widgets.audit.hunting import Work, hunted, images_of
+from dashboard.widgets.audit.hunting import Work, hunted, network_of, stored_or_measured
 from explainers.quality.method_benchmark import GroundTruthSet, stored_methods
 from explainers.quality.randomisation import RandomisationResult
 from explainers.quality.randomisation import stored as stored_randomisation
 from models.card import ModelCard
 
-_STORED, _HERE = "stored", "here"
-
 
 def explanations_section(audit: Audit) -> None:
     """Where a place is known, how well each method finds it; and how many maps of each pass the checks."""
-    card = services().desk.engine.cards().get(audit.table.model_id)
+    card = network_of(audit, "its maps cannot be checked")
     if card is None:
-        st.info(
-            "These scores belong to no model of this installation, so its maps cannot be checked.",
-            icon=":material/info:",
-        )
         return
     known = stored_methods(card)
     if known:
@@ -55,10 +51,9 @@ def _places(sets: Mapping[str, GroundTruthSet], randomised: Mapping[str, Randomi
 
 def _checks(audit: Audit, card: ModelCard) -> None:
     st.markdown("**How many maps pass the trust checks**")
-    kept = stored_evidence(card)
-    ways = {_STORED: "Stored with the model"} if kept is not None else {}
-    way = choice("Checked", ways | {_HERE: "On the images at hand"}, "explanations-way")
-    found = kept if way == _STORED else _measured(audit, card)
+    found = stored_or_measured(
+        audit, "explanations", "Checked", stored_evidence(card), "check their maps", partial(_measured, audit, card)
+    )
     if found is None:
         return
     unread = f" {found.unread} could not be checked." if found.unread else ""
@@ -72,11 +67,7 @@ def _checks(audit: Audit, card: ModelCard) -> None:
         st.dataframe(number_table(found), hide_index=True)
 
 
-def _measured(audit: Audit, card: ModelCard) -> Evidence | None:
-    folder = images_of(audit, "explanations")
-    if folder is None:
-        st.info("Give the folder of the images to check their maps.", icon=":material/folder_open:")
-        return None
+def _measured(audit: Audit, card: ModelCard, folder: ImageFolder) -> Evidence | None:
     most = st.slider(
         "Cases at most", 6, 120, MOST, 6, key="explanations-most", help="A case takes some ten seconds on a CPU."
     )

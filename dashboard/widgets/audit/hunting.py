@@ -1,10 +1,9 @@
-"""What the hunts of the Failures tab share: the images folder, and work in the background of the page."""
+"""What the hunts of the Failures tab share: the network, stored or own results, and work in the background of the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -13,11 +12,11 @@ from dashboard.hunting.cohort import Cohort, cohort
 from dashboard.hunting.turns import Turn, behind_readers
 from dashboard.images import ImageFolder
 from dashboard.state import hunt_jobs, owner, services
+from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit
+from dashboard.widgets.audit.images import images_of
 from models.card import ModelCard
 from models.context import RunContext
-from models.errors import SightlineError
-from sample_data.folders import image_folder
 
 R = TypeVar("R")
 
@@ -31,24 +30,34 @@ class Work:
     turn: Turn
 
 
-def images_of(audit: Audit, key: str) -> ImageFolder | None:
-    """The images of the table; asked for where they are not known."""
-    named = image_folder(audit.table.model_id) if audit.table.model_id else None
-    if named is None:
-        typed = st.text_input(
-            "Images folder",
-            key=f"{key}-images",
-            placeholder="/path/to/images",
-            help="A folder on this machine whose files are named like the cases. Nothing leaves this machine.",
-        ).strip()
-        if not typed:
-            return None
-        named = Path(typed).expanduser()
-    try:
-        return indexed(str(named))
-    except SightlineError as error:
-        st.error(str(error), icon=":material/error:")
+def network_of(audit: Audit, without: str) -> ModelCard | None:
+    """The model of the table; where it is not installed, that is said and ``without``, what cannot be done then."""
+    card = services().desk.engine.cards().get(audit.table.model_id)
+    if card is None:
+        st.info(f"These scores belong to no model of this installation, so {without}.", icon=":material/info:")
+    return card
+
+
+def stored_or_measured(
+    audit: Audit, name: str, label: str, kept: R | None, purpose: str, measured: Callable[[ImageFolder], R | None]
+) -> R | None:
+    """What is stored with the model or is measured on the images at hand, as the reader chooses.
+
+    Args:
+        name: of the section, in keys.
+        label: of the choice.
+        kept: the result stored with the model, None where there is none.
+        purpose: what the images are asked for, after "to".
+        measured: draws what starts the work, and gives its result so far.
+    """
+    ways = {"stored": "Stored with the model"} if kept is not None else {}
+    if choice(label, ways | {"here": "On the images at hand"}, f"{name}-way") == "stored":
+        return kept
+    folder = images_of(audit.table, name)
+    if folder is None:
+        st.info(f"Give the folder of the images to {purpose}.", icon=":material/folder_open:")
         return None
+    return measured(folder)
 
 
 def hunted(
@@ -118,9 +127,3 @@ def _watch(key: str, kept: str) -> None:
     if job.partial is not None and id(job.partial) != st.session_state.get(shown):
         st.session_state[shown] = id(job.partial)
         st.rerun()
-
-
-@st.cache_resource(max_entries=4, ttl=600, show_spinner="Looking through the images folder ...")
-def indexed(folder: str) -> ImageFolder:
-    """A folder of images, looked through once."""
-    return ImageFolder(Path(folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -10,43 +12,33 @@ from dashboard.cases import readable
 from dashboard.figures import robustness as figures
 from dashboard.hunting.robustness import MAPPED, enriched, measure
 from dashboard.hunting.robustness_result import Robustness, losses, stored_robustness
+from dashboard.images import ImageFolder
 from dashboard.state import services
-from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit, chart
-from dashboard.widgets.audit.hunting import Work, hunted, images_of
+from dashboard.widgets.audit.hunting import Work, hunted, network_of, stored_or_measured
 from explainers import EXPLAINERS
 from models.card import ModelCard
 
-_STORED, _HERE = "stored", "here"
 _LISTED = 8
 
 
 def robustness_section(audit: Audit) -> None:
     """The stored measurement, or one of the images at hand."""
-    card = services().desk.engine.cards().get(audit.table.model_id)
+    card = network_of(audit, "its pictures cannot be scored again")
     if card is None:
-        st.info(
-            "These scores belong to no model of this installation, so its pictures cannot be scored again.",
-            icon=":material/info:",
-        )
         return
     st.caption(
         "Every picture is made worse, in steps from 1 (hardly seen) to 4 (more than a reader would accept), and scored "
         "and explained again. The bands are 95 % intervals over patients."
     )
-    kept = stored_robustness(card)
-    ways = {_STORED: "Stored with the model"} if kept is not None else {}
-    way = choice("Measured", ways | {_HERE: "On the images at hand"}, "robustness-way")
-    result = kept if way == _STORED else _measured(audit, card)
+    result = stored_or_measured(
+        audit, "robustness", "Measured", stored_robustness(card), "measure on them", partial(_measured, audit, card)
+    )
     if result is not None:
         _shown(audit, result)
 
 
-def _measured(audit: Audit, card: ModelCard) -> Robustness | None:
-    folder = images_of(audit, "robustness")
-    if folder is None:
-        st.info("Give the folder of the images to measure on them.", icon=":material/folder_open:")
-        return None
+def _measured(audit: Audit, card: ModelCard, folder: ImageFolder) -> Robustness | None:
     most = st.slider(
         "Cases at most", 20, 400, 100, 20, key="robustness-most",
         help="Rare classes are drawn more often. 100 cases take some minutes on a CPU.",

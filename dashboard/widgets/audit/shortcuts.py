@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,9 +25,9 @@ from dashboard.jobs.runner import Job
 from dashboard.state import hunt_jobs, owner, services
 from dashboard.widgets.audit.cells import choice
 from dashboard.widgets.audit.chart import Audit, chart, open_cases
+from dashboard.widgets.audit.images import images_of
 from explainers import EXPLAINERS
 from models.card import ModelCard
-from sample_data.folders import image_folder
 
 MOST, USUAL = 500, 150
 SHOWN = 12  # cases of a montage
@@ -68,8 +67,9 @@ def shortcuts_section(audit: Audit) -> None:
     if card is None:
         st.info("Maps need the network; choose the table of a model that is installed here.", icon=":material/info:")
         return
-    folder = _folder(audit)
+    folder = images_of(audit.table, "shortcuts")
     if folder is None:
+        st.caption("Give the folder of the images: maps are made of them.")
         return
     view = _view()
     settings = _choices(audit)
@@ -95,25 +95,6 @@ def _view() -> _View:
         st.session_state["audit_shortcuts"] = _View()
     found: _View = st.session_state["audit_shortcuts"]
     return found
-
-
-def _folder(audit: Audit) -> ImageFolder | None:
-    named = image_folder(audit.table.model_id)
-    if named is None:
-        typed = st.text_input(
-            "Images folder", key="shortcuts-images", placeholder="/path/to/images",
-            help="A folder on this machine whose files are named like the cases. Nothing leaves this machine.",
-        ).strip()  # fmt: skip
-        if not typed:
-            st.caption("Give the folder of the images: maps are made of them.")
-            return None
-        named = Path(typed).expanduser()
-    return _indexed(str(named))
-
-
-@st.cache_resource(max_entries=4, ttl=600, show_spinner="Looking through the images folder ...")
-def _indexed(folder: str) -> ImageFolder:
-    return ImageFolder(Path(folder))
 
 
 def _choices(audit: Audit) -> HuntSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +15,12 @@ from typer.testing import CliRunner
 from dashboard.__main__ import app
 from dashboard.hunting import command
 from dashboard.hunting.neighbours import read_index
-from dashboard.settings import settings
 from explainers.quality.randomisation import stored as randomised
 from explainers.quality.randomisation import usual
 from models.card import read_card
 
 COUNT = 24
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from scipy.ndimage import map_coordinates
 from typer.testing import CliRunner
 
 from dashboard.__main__ import app
-from dashboard.settings import settings
 from dashboard.volumes.export import map_nifti, positions_mm
 from dashboard.volumes.types import SliceScores, VolumeMap, VolumeRequest, VolumeResult
 from explainers.runtime.hidden import Ways
@@ -148,10 +147,8 @@ def test_places_of_slices_run_along_their_normal() -> None:
 
 
 @pytest.fixture
-def scan(ct_volume: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scan(own_cache: None, ct_volume: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(Ways, "_make", lambda self: None)
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    settings.cache_clear()
     path = tmp_path / "scan.nii.gz"
     data = ct_volume.values[0].transpose(2, 1, 0).astype(np.int16)
     nib.Nifti1Image(data, RAS @ ct_volume.geometry.affine).to_filename(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr, t
+from scipy.stats import rankdata, spearmanr, t
 from torch import Tensor, nn
 
 from explainers.passes import Passes
@@ -155,7 +155,7 @@ def test_the_interval_over_the_picture_covers_the_truth() -> None:
     for seed in range(60):
         draw = np.random.default_rng(seed)
         shared, one, two = draw.standard_normal((3, 900))
-        pairs = [(_ranks.rankdata(shared + one), _ranks.rankdata(shared + two))]
+        pairs = [(rankdata(shared + one), rankdata(shared + two))]
         low, high, tiles = _ranks.over_picture(pairs, blocks, seed)
         inside += low <= 6 / np.pi * np.arcsin(0.25) <= high  # of two normal variables correlated by a half
     assert tiles == 36
