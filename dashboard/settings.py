@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import torch
 from platformdirs import user_cache_path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +19,7 @@ class Settings(BaseSettings):
     device: "auto" takes every CUDA device, else the CPU; several names are separated by commas.
     engine: "" to run networks in this process, or the address of a server, "http://host:port".
     token: a secret that the server asks for, "" for none.
+    login: ask who opens the app to log in, as ``.streamlit/secrets.toml`` says.
     models_mb: megabytes of networks on one device, beyond which the one longest unused goes; half of its free memory if not
         given.
     models: a folder of the user's own model folders, or one model folder.
@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     device: str = "auto"
     engine: str = ""
     token: SecretStr = SecretStr("")
+    login: bool = False
     models_mb: int | None = Field(default=None, ge=1)
     models: Path | None = None
     cache: Path = Field(default_factory=lambda: user_cache_path("sightline"))
@@ -49,6 +50,8 @@ class Settings(BaseSettings):
     def resolved_device(self) -> str:
         if self.device != "auto":
             return self.device
+        import torch  # seconds, which the first thing on the screen need not wait for
+
         found = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
         return ",".join(found) or "cpu"
 

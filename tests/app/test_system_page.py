@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.library import Library
 from dashboard.settings import settings
 from dashboard.state import services
 from dashboard.widgets.style import in_a_line
@@ -21,15 +19,9 @@ SCRIPT = "from dashboard.pages import system\nsystem.page()\n"
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., Path]) -> Iterator[None]:
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+def tiny(own_folders: None, monkeypatch: pytest.MonkeyPatch, make_model: Callable[..., Path]) -> None:
     monkeypatch.setenv("SIGHTLINE_MODELS", str(make_model(title="Tiny").parent))
-    monkeypatch.setattr(Library, "start_scan", lambda self: None)
     settings.cache_clear()
-    st.cache_resource.clear()
-    yield
-    settings.cache_clear()
-    st.cache_resource.clear()
 
 
 def test_an_engine_at_rest_says_so() -> None:
