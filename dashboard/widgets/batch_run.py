@@ -76,15 +76,22 @@ def _of(run: Run) -> str:
     return f"{run.done:,} of {run.total or 0:,} files"
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _done(run: Run) -> None:
     found = run.result
     if found is None or not found.written:
         st.warning("None of the images could be read or worked on; the reasons are below.", icon=":material/warning:")
         return
     if run.choice.doing == "maps":
-        st.success(f"{found.written:,} explanations of {found.read:,} images are done.", icon=":material/check_circle:")
+        st.success(
+            f"Done: {_counted(found.written, 'explanation')} of {_counted(found.read, 'image')}.",
+            icon=":material/check_circle:",
+        )
         return
-    st.success(f"{found.written:,} images are scored.", icon=":material/check_circle:")
+    st.success(f"Done: {_counted(found.written, 'image')} scored.", icon=":material/check_circle:")
     table = Path(run.choice.out, SCORES)
     st.caption(f"The table is {table}. To audit it, add labels to it and open it on the Audit page.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard.cards import file_size
 from dashboard.serving.types import Engine
 from dashboard.widgets.model_gallery import weights_size
 from models.card import ModelCard
@@ -22,7 +21,7 @@ def architecture_tab(engine: Engine, card: ModelCard) -> None:
         "Input": f"{card.input.channels} x {card.input.height} x {card.input.width}",
         "Parameters": f"{inspection.parameters / 1e6:.2f} million",
         "Multiply-adds": f"{inspection.macs / 1e6:,.0f} million an image",
-        "Weights": f"{card.weights.file}, {file_size(weights_size(card))}",
+        "Weights": ", ".join([card.weights.file, *weights_size(card)]),
     }
     st.markdown(" · ".join(f"**{name}** {fact}" for name, fact in facts.items()))
     st.caption(f"Weights sha256 {card.weights.sha256}")

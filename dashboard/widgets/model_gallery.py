@@ -37,16 +37,16 @@ def _tile(engine: Engine, card: ModelCard) -> None:
     st.button(card.title, key=f"open-{card.id}", type="tertiary", on_click=_open, args=(card.id,))
     st.markdown(f"{words.icon(card)} {words.modalities(card)} · {words.task(card)}")
     st.html(performance_strip(card.performance[0] if card.performance else None))
-    facts = [words.licence(card.licence), words.file_size(weights_size(card)), _STATES[engine.state(card.id)]]
+    facts = [words.licence(card.licence), *weights_size(card), _STATES[engine.state(card.id)]]
     if is_own(card, settings().own_models):
         facts.append(":material/person: added by you")
     st.caption(" · ".join(facts))
 
 
-def weights_size(card: ModelCard) -> int:
-    """Bytes; 0 for a file that is not there, of which loading says so."""
+def weights_size(card: ModelCard) -> list[str]:
+    """In words; nothing for weights that are not here, because a server has them or they are lost."""
     path = card.folder / card.weights.file
-    return path.stat().st_size if path.is_file() else 0
+    return [words.file_size(path.stat().st_size)] if path.is_file() else []
 
 
 def _open(model_id: str) -> None:

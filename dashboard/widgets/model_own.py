@@ -18,6 +18,12 @@ _ADDED = "model-added"
 def add_form(desk: Desk) -> None:
     """Steps in words, the template, and a drop zone; a model that passes every check is there at once."""
     st.subheader("Add your own model", anchor=False)
+    if settings().engine:
+        st.markdown(
+            f"Models run on the server at {settings().engine}: put the model's folder into its `SIGHTLINE_MODELS` there, and it "
+            "shows here within seconds. `docs/model-cards.md` tells how a folder is made."
+        )
+        return
     steps, drop = st.columns(2, gap="large")
     with steps:
         st.markdown(

@@ -60,10 +60,11 @@ def footer(health: Health) -> None:
 
 def in_a_line(health: Health) -> str:
     """ "This computer · cpu · 12.3 GB free · 2 models loaded · idle"."""
-    parts = [f"Server {health.address}" if health.address else "This computer", health.device]
+    server = health.address.split("://")[-1]
+    parts = [f"Server {server}" if server else "This computer", health.device]
     free = [device.free_bytes for device in health.devices if device.free_bytes is not None]
     if free:
         parts.append(f"{min(free) / 1e9:.1f} GB free")
     parts.append(f"{len(health.models)} model{'' if len(health.models) == 1 else 's'} loaded")
     parts.append(f"{health.waiting} in the queue" if health.waiting else "idle")
-    return f"No answer from the server {health.address}" if health.message else " · ".join(parts)
+    return f"No answer from server {server}" if health.message else " · ".join(parts)
