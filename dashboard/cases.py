@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from models.card import ModelCard
 from models.types import Case, Image, Modality
 from sample_data.samples import SampleEntry
+
+if TYPE_CHECKING:  # torch is behind it, which the processes that decode do without
+    from models.card import ModelCard
 
 RESEARCH_NOTE = "Research and teaching use. It supports a reader's judgement and never replaces it."
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
+from dashboard.folder_runs.desk import BatchDesk
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.kept import KeptJobs
 from dashboard.jobs.store import ResultStore
@@ -82,6 +83,14 @@ def flip_jobs() -> KeptJobs[Flip]:
     """Searches for the smallest region that turns a call, which need not wait for a hunt over many cases."""
     made: KeptJobs[Flip] = KeptJobs()
     atexit.register(made.close)  # before the desk that they ask
+    return made
+
+
+@st.cache_resource(show_spinner=False)
+def batch_desk() -> BatchDesk:
+    """The batch run of the server."""
+    made = BatchDesk(settings().cache / "batch.json")
+    atexit.register(made.close)
     return made
 
 

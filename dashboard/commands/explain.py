@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from dashboard.commands.shared import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
     ModelOption,
     RestartOption,
     SliceOption,
@@ -18,13 +21,18 @@ from dashboard.commands.shared import (
     report,
     sentence,
     stop,
+    stoppable,
+    where,
 )
 from models.errors import SightlineError
 
 
 @app.command()
 def explain(
-    images: Annotated[list[Path], typer.Argument(help="Image files, series folders or zips.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Image files, folders, zips, or listings (.csv, .parquet, .txt) of paths."),
+    ],
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="Folder for the maps.")],
     methods: Annotated[
@@ -35,6 +43,9 @@ def explain(
     seed: Annotated[int, typer.Option(help="Seed of the methods that draw at random.")] = 0,
     workers: WorkersOption = None,
     restart: RestartOption = False,
+    engine: EngineOption = "local",
+    address: AddressOption = "",
+    gpus: GpusOption = 0.0,
 ) -> None:
     """Write raw maps (.npz), overlays (.png) and manifest.json for each image and method.
 
@@ -43,8 +54,9 @@ def explain(
     """
     from dashboard.folder_runs.runs import explain_paths
 
+    workplace = where(engine, workers, address, gpus)
     try:
-        with meter("explaining") as show:
+        with stoppable(), meter("explaining") as show:
             done = explain_paths(
                 images,
                 model,
@@ -54,8 +66,8 @@ def explain(
                 slice_index,
                 seed,
                 show,
-                workers,
-                restart,
+                restart=restart,
+                where=workplace,
             )
     except (SightlineError, OSError, RuntimeError) as error:
         raise stop(sentence(error)) from None

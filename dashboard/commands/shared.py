@@ -6,17 +6,18 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from dashboard.folder_runs.pace import Pace
+from dashboard.folder_runs.where import Engine, Where
 from models.errors import SightlineError
 
 if TYPE_CHECKING:
-    from dashboard.folder_runs.runs import Told
+    from dashboard.folder_runs.told import Told
 
 HELP = """The dashboard's functions without the browser.
 
@@ -38,9 +39,19 @@ SliceOption = Annotated[
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Processes that decode; 0: none. If not given: none for a few files, else all cores but one."
+        min=0,
+        help="Processes that decode (local; 0: none) or do the work (processes, ray). If not given: as many as suit the files "
+        "and the machine.",
     ),
 ]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(help="Who works: this process, several processes of this machine, or the tasks of a Ray cluster."),
+]
+AddressOption = Annotated[
+    str, typer.Option(help="Of a Ray cluster; if not given, Ray is started on this machine and ends with the run.")
+]
+GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each Ray task; a fraction shares one.")]
 RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier call left in the output.")]
 
 
@@ -68,48 +79,45 @@ def answer(**facts: Any) -> None:
     typer.echo(json.dumps(facts))
 
 
+def where(engine: Engine, workers: int | None, address: str, gpus: float) -> Where:
+    """The options as a run takes them. Raises typer.Exit for those that do not go together."""
+    if engine != "ray" and (address or gpus):
+        raise stop("--address and --gpus are of a Ray cluster; add --engine ray.")
+    if engine != "local" and workers == 0:
+        raise stop(f"--engine {engine} needs at least one worker; give --workers 1 or more.")
+    return Where(engine, workers, address, gpus)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C ends a run that the same command takes up again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise stop("Stopped; what is done is kept, and the same command goes on from there.") from None
+
+
 @contextmanager
 def meter(doing: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar with done and total, images a second and the time left; away from a terminal a line now and then."""
-    pace = _Pace()
+    pace = Pace()
     if screen.is_terminal:
         columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
         with Progress(*columns, console=screen, transient=True) as progress:
             bar = progress.add_task(doing, total=None, pace="")
             yield lambda done, total: progress.update(bar, completed=done, total=total, pace=pace.words(done, total))
         return
+    told = time.monotonic()
 
     def tell(done: int, total: int | None) -> None:
+        nonlocal told
         words = pace.words(done, total)
-        if pace.due():
+        if time.monotonic() - told >= SECONDS:
+            told = time.monotonic()
             of = "" if total is None else f"{done:,} of {total:,}, "
             screen.print(f"{doing}: {of}{words}", highlight=False, soft_wrap=True)
 
     yield tell
-
-
-class _Pace:
-    """How fast a run goes, from the first sight of it: what an earlier call had done does not count."""
-
-    def __init__(self) -> None:
-        self._began = self._told = time.monotonic()
-        self._first: int | None = None
-
-    def due(self) -> bool:
-        if time.monotonic() - self._told < SECONDS:
-            return False
-        self._told = time.monotonic()
-        return True
-
-    def words(self, done: int, total: int | None) -> str:
-        """Files a second, and the time left."""
-        if total is None:
-            return "looking through the files"
-        if self._first is None:
-            self._first, self._began = done, time.monotonic()
-        pace = (done - self._first) / max(time.monotonic() - self._began, 1e-6)
-        left = f", {timedelta(seconds=round((total - done) / pace))} left" if pace else ""
-        return f"{pace:.1f} a second{left}"
 
 
 def report(told: Told) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from dashboard.folder_runs.planes import Unit
 from models.errors import DataError
 
+Tell = Callable[[str, str], None]
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (text TEXT);
 CREATE TABLE IF NOT EXISTS units (place INTEGER PRIMARY KEY, unit TEXT, stamp TEXT, facts TEXT);
@@ -38,12 +38,14 @@ class Journal:
         settings: everything the results depend on. Results of other settings are thrown away, their files are
             :attr:`stale`.
         restart: throw away what is there.
+        tell: called with the name and reason of everything that has no result.
 
     Raises:
         DataError: another run writes to it, or the file is no journal.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], restart: bool) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], restart: bool, tell: Tell = lambda *_: None) -> None:
+        self._tell = tell
         try:
             try:
                 self._db = _opened(path)
@@ -81,7 +83,7 @@ class Journal:
     def plan(self, units: Iterable[Unit]) -> int:
         """Take up the files of this run, and forget results of files that are gone or changed; how many units."""
         self._db.execute("DELETE FROM units")
-        rows = ((unit.place, unit.name, unit.stamp, json.dumps(asdict(unit))) for unit in units)
+        rows = ((unit.place, unit.name, unit.stamp, json.dumps(vars(unit))) for unit in units)
         self._db.executemany("INSERT INTO units VALUES (?, ?, ?, ?)", rows)
         self._db.execute("CREATE TEMP TABLE listed (unit TEXT, stamp TEXT, PRIMARY KEY (unit, stamp)) WITHOUT ROWID")
         self._db.execute("INSERT OR IGNORE INTO listed SELECT unit, stamp FROM units")
@@ -129,6 +131,11 @@ class Journal:
         query = "SELECT part, facts FROM results WHERE unit = ? AND stamp = ? AND plane = ?"
         return {part: json.loads(facts) for part, facts in self._db.execute(query, (unit.name, unit.stamp, plane))}
 
+    def parts(self, unit: Unit) -> list[tuple[int, int]]:
+        """What is there of a unit, as (image, part)."""
+        query = "SELECT plane, part FROM results WHERE unit = ? AND stamp = ?"
+        return [(plane, part) for plane, part in self._db.execute(query, (unit.name, unit.stamp))]
+
     def add(self, unit: Unit, plane: int, facts: dict[str, Any], part: int = 0) -> None:
         """A result of an image; lasts from the next :meth:`commit`."""
         row = (unit.name, unit.stamp, plane, part, json.dumps(facts))
@@ -141,6 +148,7 @@ class Journal:
             SET message = message || ' ' || excluded.message WHERE NOT instr(message, excluded.message)""",
             (name, message),
         )
+        self._tell(name, message)
 
     def end(self, unit: Unit) -> None:
         self._db.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (unit.name, unit.stamp))

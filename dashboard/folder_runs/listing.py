@@ -1,4 +1,4 @@
-"""What a folder holds, as units of files to be read together. Lists and looks at first bytes; decodes nothing."""
+"""What a folder or a listing holds, as units of files to be read together. Lists and looks at first bytes; decodes nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from dashboard.folder_runs.manifest import is_manifest, listed
 from dashboard.folder_runs.planes import Unit
 from models.errors import SightlineError
 from models.io import READERS
@@ -23,7 +24,7 @@ _File = tuple[int, str, Path, str]
 
 
 def units_of(paths: Sequence[Path], sign: Callable[[], None] = lambda: None) -> Iterator[Unit]:
-    """The image files at the paths (files, zips, folders and what is below them); links are not followed.
+    """The image files at the paths (files, zips, listings, folders and what is below them); links are not followed.
 
     Slices of one DICOM series are one unit, wherever they lie below a path. Units come in no particular order, but
     ``place`` follows the paths and, below each, the names.
@@ -58,8 +59,11 @@ def _unit(files: Sequence[_File]) -> Unit:
 
 def _files(path: Path) -> Iterator[tuple[str, Path, str]]:
     """Name below the path, place, and size with time of change. A path that is nothing is left for the reader to say."""
+    if is_manifest(path):
+        yield from _listed_files(path)
+        return
     if not path.is_dir():
-        yield path.name, path, _stamp(path.stat()) if path.exists() else ""
+        yield path.name, path, _stamp_of(path)
         return
     for parent, folders, names in os.walk(path):
         folders.sort()
@@ -72,6 +76,22 @@ def _files(path: Path) -> Iterator[tuple[str, Path, str]]:
                 continue
             if stat.S_ISREG(facts.st_mode) and not is_clutter(relative):
                 yield relative, Path(parent, name), _stamp(facts)
+
+
+def _listed_files(path: Path) -> Iterator[tuple[str, Path, str]]:
+    """Those that a listing names, and those in folders that it names, each once."""
+    seen: set[str] = set()
+    for name, place in listed(path):
+        for below, file, stamp in _files(place) if place.is_dir() else ((place.name, place, _stamp_of(place)),):
+            whole = f"{name}/{below}" if file is not place else name
+            if whole not in seen:
+                seen.add(whole)
+                yield whole, file, stamp
+
+
+def _stamp_of(path: Path) -> str:
+    """Of a path that may be nothing."""
+    return _stamp(path.stat()) if path.exists() else ""
 
 
 def _stamp(facts: os.stat_result) -> str:

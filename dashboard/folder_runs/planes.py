@@ -21,7 +21,7 @@ from dashboard.cases import middle_slice
 from models.errors import DataError
 from models.io import READERS, Failure, iterate_cases
 from models.io.archive import from_path
-from models.io.base import Member, Options, ReadResult
+from models.io.base import QUIET, Member, Options, ReadResult
 from models.io.limits import LOCAL_LIMITS
 from models.types import Case, FloatArray, Geometry, Image, Modality, Window
 
@@ -231,11 +231,12 @@ def work() -> None:
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
     wish = Wish(**json.loads(sys.stdin.buffer.readline()))
     send_end(answers)  # ready
-    for line in sys.stdin.buffer:
-        facts = json.loads(line)
-        for item in decode(Unit(**facts), wish):
-            send(item, answers)
-        send_end(answers)
+    with QUIET:
+        for line in sys.stdin.buffer:
+            facts = json.loads(line)
+            for item in decode(Unit(**facts), wish):
+                send(item, answers)
+            send_end(answers)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import queue
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO, cast
 
+from dashboard.folder_runs.child import Child, command, cores
 from dashboard.folder_runs.planes import Item, Unit, Wish, decode, receive
-from dashboard.settings import ROOT
 from models.errors import SightlineError, Unavailable
 from models.io import Failure
 
@@ -27,15 +22,14 @@ EACH = 2  # images of one unit (a zip) that wait
 PATIENCE, SLOWEST = 120.0, 1e6  # seconds that a decoder may take for an image, and bytes of its files in a further one
 LOOK = 1.0  # seconds between looks for decoders that take too long
 Outbox = queue.Queue[Item | SightlineError | None]
-_COMMAND = (sys.executable, "-m", "dashboard.folder_runs.planes")
+_COMMAND = command("dashboard.folder_runs.planes")
 
 
 def default_workers(units: int) -> int:
     """Processes to decode with: none for a handful of files, else all cores but one."""
     if units < HANDFUL:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, cores() - 1)
 
 
 def decoded(
@@ -81,7 +75,7 @@ def _emptied(unit: Unit, outbox: Outbox) -> Iterator[tuple[Unit, Item | None]]:
             return
 
 
-class _Worker:
+class _Worker(Child):
     """One process. Raises EOFError when it is gone.
 
     Attributes:
@@ -89,30 +83,19 @@ class _Worker:
     """
 
     def __init__(self, wish: Wish) -> None:
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        # One thread each: the network has the other cores.
-        few = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(paths)}
         self._wish = wish
         self._due = math.inf
         self.late = False
-        self._process = subprocess.Popen(  # noqa: S603 (a fixed command)
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **few},
-            start_new_session=True,  # Ctrl-C is for the process that asks
-        )
-        self._input, self._output = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        super().__init__(_COMMAND, {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})  # the network has the rest
 
     def start(self) -> None:
         """Wait until it is ready."""
-        self._say(asdict(self._wish))
+        self.say(asdict(self._wish))
         self._hear(PATIENCE)
 
     def ask(self, unit: Unit) -> Iterator[Item]:
-        seconds = _patience(unit)
-        self._say(asdict(unit))
+        seconds = patience(unit)
+        self.say(asdict(unit))
         while (item := self._hear(seconds)) is not None:
             yield item
 
@@ -122,33 +105,12 @@ class _Worker:
             self.late = True
             self.kill()
 
-    def kill(self) -> None:
-        """End the process; from any thread."""
-        self._process.kill()
-
-    def stop(self) -> None:
-        """End the process and put away what belongs to it."""
-        self.kill()
-        self._process.wait()
-        for stream in (self._input, self._output):
-            try:
-                stream.close()
-            except OSError:  # what was left to send has nowhere to go
-                continue
-
     def _hear(self, seconds: float) -> Item | None:
         self._due = time.monotonic() + seconds
         try:
-            return receive(self._output)
+            return receive(self.output)
         finally:
             self._due = math.inf
-
-    def _say(self, facts: dict[str, object]) -> None:
-        try:
-            self._input.write(json.dumps(facts).encode() + b"\n")
-            self._input.flush()
-        except OSError:
-            raise EOFError from None
 
 
 class _Pool:
@@ -235,10 +197,16 @@ class _Pool:
                 continue
 
 
-def _patience(unit: Unit) -> float:
+def patience(unit: Unit) -> float:
     """Seconds to wait for each image of the unit."""
-    files = (Path(file) for file in unit.files)
-    return PATIENCE + sum(file.stat().st_size for file in files if file.exists()) / SLOWEST
+    return PATIENCE + sum(map(_bytes, unit.files)) / SLOWEST
+
+
+def _bytes(file: str) -> int:
+    try:
+        return Path(file).stat().st_size
+    except OSError:  # not there; reading it will say so
+        return 0
 
 
 def _reason(error: Exception, late: bool) -> str:

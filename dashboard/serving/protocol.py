@@ -256,6 +256,16 @@ def too_large(request_mb: int) -> str:
     )
 
 
+def clean_token(token: str) -> str:
+    """The secret as it goes into a header. Raises DataError for one that cannot."""
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise DataError(
+            "SIGHTLINE_TOKEN holds letters or signs that no request can carry; use Latin letters and digits."
+        )
+    return token
+
+
 def mismatch(theirs: str) -> str:
     """For a server: what to say to a dashboard of another version; "" where both are the same."""
     if theirs == VERSION:

@@ -88,13 +88,13 @@ def test_a_folder_is_scored_and_what_failed_is_listed(folder: Path, tmp_path: Pa
     app = opened()
     assert app.button(key="batch-start").disabled
     app = ended(start(app, folder, tmp_path / "out"))
-    assert "20 images are scored" in said(app)
+    assert "Done: 20 images scored" in said(app)
     assert len(pd.read_parquet(tmp_path / "out" / SCORES)) == 20
     assert "Images without a result: 1" in said(app)
     failures, warnings = (element.value for element in app.dataframe)
     assert failures["For example"].tolist() == ["zz.png"]
     assert warnings["Images"].tolist() == [20]
-    assert "20 images are scored" in said(opened())  # another tab
+    assert "Done: 20 images scored" in said(opened())  # another tab
     assert batch_desk().left is None
 
 
@@ -126,7 +126,7 @@ def test_a_stopped_run_goes_on_also_after_a_restart(
     assert str(folder) in said(app)
     done = sum(scored)
     app = ended(app.button(key="batch-again").click().run())
-    assert "20 images are scored" in said(app)
+    assert "Done: 20 images scored" in said(app)
     assert sum(scored) - done < 20
     assert "A run was interrupted" not in said(opened())
 
@@ -138,7 +138,7 @@ def test_maps_of_the_methods_and_finding_chosen(folder: Path, tmp_path: Path) ->
     app.multiselect(key="batch-methods").set_value(["grad-cam"]).run()
     app.selectbox(key="batch-target-tiny").set_value("Beta").run()
     app = ended(start(app, folder / "film 00.png", tmp_path / "out"))
-    assert "1 explanations of 1 images" in said(app)
+    assert "Done: 1 explanation of 1 image." in said(app)
     assert (tmp_path / "out" / "film_00.grad-cam.Beta.npz").exists()
 
 

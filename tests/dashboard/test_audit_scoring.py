@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from dashboard.audit.reading import zoo_table
 from dashboard.audit_scoring import ScoringRuns, score_folder
-from dashboard.folder_runs.runs import FEW
+from dashboard.folder_runs.work import FEW
 from dashboard.settings import ZOO
 from models.card import read_card
 from models.errors import Cancelled, DataError

@@ -18,11 +18,13 @@ import pydicom
 import pytest
 from PIL import Image as Picture
 
-from dashboard.folder_runs import runs
+from dashboard.folder_runs import work
 from dashboard.folder_runs.journal import Journal
 from dashboard.folder_runs.listing import units_of
 from dashboard.folder_runs.planes import Wish
-from dashboard.folder_runs.runs import FEW, explain_paths, predict_path
+from dashboard.folder_runs.runs import explain_paths, predict_path
+from dashboard.folder_runs.told import Told
+from dashboard.folder_runs.work import FEW, settings_of
 from dashboard.serving.local import LocalEngine
 from dashboard.settings import ROOT, ZOO
 from models.card import read_card
@@ -179,7 +181,7 @@ def test_many_small_images_go_together_and_whole_ones_do_not(
     scored: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runs, "MANY", 20)
+    monkeypatch.setattr(work, "MANY", 20)
     monkeypatch.setattr(LocalEngine, "expect_many", lambda self, model: None)
     predict_path(folder, str(make_model()), tmp_path / "s.csv", None)
     assert scored == [38]
@@ -280,7 +282,7 @@ def test_maps_of_other_settings_are_removed_and_no_other_file(
 def test_results_depend_on_what_tells_unusual_images() -> None:
     card = read_card(ZOO / "chest-xray-14")
     changed = card.model_copy(update={"novelty": card.novelty.model_copy(update={"sha256": "0" * 64})})
-    settings = [runs._settings(one, None) for one in (card, changed, card.model_copy(update={"novelty": None}))]
+    settings = [settings_of(one, None) for one in (card, changed, card.model_copy(update={"novelty": None}))]
     assert all(one != other for one, other in itertools.combinations(settings, 2))
 
 
@@ -345,7 +347,7 @@ def test_a_journal_that_is_none_and_one_in_use_are_one_sentence(tmp_path: Path) 
 
 
 def test_sentences_are_counted_and_the_rest_left_to_the_manifest() -> None:
-    told = runs.Told()
+    told = Told()
     for number in range(200):
         told.add(f"{number}", f"sentence {number % 60}")
     assert told.sentences["sentence 3"] == (4, ["3", "63", "123"])

@@ -74,7 +74,7 @@ def trapped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def test_a_file_that_kills_or_holds_its_decoder_costs_itself_alone(
     make_model: MakeModel, trapped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefetch, "_patience", lambda unit: 0.3 if "hold" in unit.name else 60.0)
+    monkeypatch.setattr(prefetch, "patience", lambda unit: 0.3 if "hold" in unit.name else 60.0)
     monkeypatch.setattr(prefetch, "LOOK", 0.1)
     done = predict_path(trapped, str(make_model()), tmp_path / "s.csv", None, workers=2)
     assert done.written == 12
@@ -87,7 +87,7 @@ def test_a_file_that_kills_or_holds_its_decoder_costs_itself_alone(
 def test_a_decoder_gets_time_by_the_size_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(3_000_000))
     gone = str(tmp_path / "gone")
-    assert prefetch._patience(Unit(0, "a", (str(tmp_path / "a"), gone), ("a", "gone"), "")) == prefetch.PATIENCE + 3
+    assert prefetch.patience(Unit(0, "a", (str(tmp_path / "a"), gone), ("a", "gone"), "")) == prefetch.PATIENCE + 3
 
 
 def test_an_answer_that_cannot_be_taken_is_a_failure_like_any_other(
