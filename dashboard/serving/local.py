@@ -32,6 +32,7 @@ from dashboard.serving.types import (
 from explainers import EXPLAINERS
 from explainers.quality.masks import cover
 from explainers.runtime.choices import Choices
+from explainers.runtime.memory import few_heaps
 from explainers.types import Attribution, ParamValue
 from explainers.volume import hide
 from models.card import ModelCard, find_cards
@@ -40,7 +41,7 @@ from models.errors import Cancelled, ExplainError, ModelError, SightlineError, U
 from models.inspect import Inspection
 from models.types import FloatArray, Image, Prediction, Target
 
-FEW = 4  # images that share a pass with those of other sessions
+FEW = 4  # inputs: images that share a pass with those of other sessions, and maps so cheap that they go before others
 
 
 class LocalEngine:
@@ -56,6 +57,7 @@ class LocalEngine:
     def __init__(
         self, folders: Sequence[Path], device: str = "cpu", choices: Path | None = None, models_mb: int | None = None
     ) -> None:
+        few_heaps()
         self._folders = tuple(folders)
         measured = Choices(choices)
         self._devices = [Device(name.strip(), measured, models_mb) for name in device.split(",")]
@@ -132,7 +134,9 @@ class LocalEngine:
         """The request for several targets, which share the passes of the network; its own target does not count."""
         params = self._params(request)
         explainer = EXPLAINERS.get(request.method, ExplainError)
-        with self._work(request.model_id, "explanation", ctx) as model:
+        size = self._card(request.model_id).input
+        quick = explainer.spec.cost(params, (size.height, size.width)) <= FEW
+        with self._work(request.model_id, "explanation", ctx, quick) as model:
             prepared = model.exact.prepare(request.image)
             ctx.total = max(1, explainer.spec.cost(params, prepared.grid_shape))
 
@@ -232,12 +236,12 @@ class LocalEngine:
             raise
 
     @contextmanager
-    def _work(self, model_id: str, kind: Work, ctx: RunContext) -> Iterator[Loaded]:
-        """The network and its device, in turn."""
+    def _work(self, model_id: str, kind: Work, ctx: RunContext, quick: bool = False) -> Iterator[Loaded]:
+        """The network and its device, in turn; ``quick`` as of :meth:`dashboard.serving.turns.Turns.turn`."""
         with (
             self._model(model_id) as (device, model),
             self._booked(kind, ctx) as turns,
-            device.turns.turn(ctx, kind) as turn,
+            device.turns.turn(ctx, kind, quick and not ctx.background) as turn,
         ):
             turns.append(turn)
             yield model

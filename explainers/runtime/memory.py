@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +16,19 @@ from models.errors import ExplainError
 
 T = TypeVar("T")
 LIMIT = 400 * 2**20  # bytes of main memory that one explanation may take beyond the network
+_M_ARENA_MAX = -8  # of malloc.h
 _TEMPORARY = 1.8  # measured: gradients on their way down, and sums in double precision, beside what is kept for them
+
+
+def few_heaps() -> None:
+    """Let all threads of this process share two heaps, where the C library would give each its own.
+
+    What one thread frees another can then use. With a thread for each piece of work, one at a time at work, heaps of their own
+    held gigabytes (docs/performance.md).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # glibc alone has it
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def bytes_kept(module: nn.Module, probe: Tensor) -> int:
