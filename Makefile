@@ -7,7 +7,7 @@ PORT ?= 8501
 export PYTHONPATH := .
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 
-.PHONY: help run test check bench screenshots clean
+.PHONY: help run serve test check bench screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +16,9 @@ help: ## list the targets
 run: $(VENV)/.run ## start the app on 127.0.0.1:8501 (PORT=... for another)
 	@echo "Sightline: http://$(ADDRESS):$(PORT)"
 	@$(BIN)/streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
+
+serve: $(VENV)/.serve ## serve the models on 127.0.0.1:8600 with Ray (SERVE="--replicas 2 ...")
+	@$(BIN)/python -m dashboard serve $(SERVE)
 
 test: check $(VENV)/.browser ## run every check and test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
@@ -49,9 +52,13 @@ $(VENV)/.run: requirements.txt | $(BIN)/python
 	$(call install,requirements.txt)
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(call install,requirements-dev.txt)
+$(VENV)/.serve: requirements.txt requirements-serve.txt | $(BIN)/python
+	$(call install,requirements-serve.txt)
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.dev: requirements.txt requirements-serve.txt requirements-dev.txt | $(BIN)/python
+	$(call install,requirements-dev.txt)
+	@touch $@ $(VENV)/.run $(VENV)/.serve
 
 # Debian's Chromium where we may install it, playwright's own elsewhere.
 $(VENV)/.browser: $(VENV)/.dev

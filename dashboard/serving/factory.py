@@ -14,6 +14,4 @@ def make_engine(settings: Settings) -> Engine:
         return RemoteEngine(settings.engine, settings.token.get_secret_value(), settings.cache)
     from dashboard.serving.local import LocalEngine
 
-    return LocalEngine(
-        settings.model_folders, settings.resolved_device, settings.cache / "choices", settings.models_mb
-    )
+    return LocalEngine(settings.model_folders, settings.resolved_device, settings.cache / "choices", settings.models_mb)
