@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     device: "auto" takes every CUDA device, else the CPU; several names are separated by commas.
     engine: "" to run networks in this process, or the address of a server, "http://host:port".
     token: a secret that the server asks for, "" for none.
+    request_mb: megabytes of the largest request that a server takes.
     login: ask who opens the app to log in, as ``.streamlit/secrets.toml`` says.
     models_mb: megabytes of networks on one device, beyond which the one longest unused goes; half of its free memory if not
         given.
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     engine: str = ""
     token: SecretStr = SecretStr("")
     login: bool = False
+    request_mb: int = Field(default=256, ge=1)
     models_mb: int | None = Field(default=None, ge=1)
     models: Path | None = None
     cache: Path = Field(default_factory=lambda: user_cache_path("sightline"))

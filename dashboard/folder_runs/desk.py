@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -147,8 +148,9 @@ class BatchDesk:
             )
             run.state = "failed"
         else:
-            self.forget()
             run.state = "done"
+            with suppress(OSError):
+                self.forget()
 
     def _work(self, run: Run) -> Done:
         from dashboard.folder_runs.runs import explain_paths, predict_path  # torch, which a page opens without

@@ -50,6 +50,7 @@ class RayPool:
         self.slots = workers or int(most)
         few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         kept = {name: value for name, value in os.environ.items() if name.startswith("SIGHTLINE_")}
+        kept.pop("SIGHTLINE_TOKEN", None)  # Ray writes these to its log
         environment = {"env_vars": {"PYTHONPATH": str(ROOT), **few, **kept}}
         self._task = ray.remote(answered).options(num_cpus=1, num_gpus=gpus, max_retries=0, runtime_env=environment)
         self._flying: dict[Any, int] = {}

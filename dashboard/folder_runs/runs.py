@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -65,7 +66,7 @@ def explain_paths(
     about = settings_of(card, slice_index) | asked
     order = Order("maps", str(card.folder.resolve()), about, 0, slice_index, tuple(methods), fixed or "", seed)
     with Journal(out / "explain.journal", about, restart, tell) as journal:
-        done = _run(journal, order, engine, card, paths, out / "explain.shards", out, show, where)
+        done = _run(journal, order, engine, card, paths, out / "explain.shards", out, show, where, restart)
         done.written = journal.count
         _finish(journal, done, out / "manifest.json", card, (facts["entry"] for facts in journal.results()))
         _remove_stale(journal, out)
@@ -110,7 +111,9 @@ def predict_path(
     about = settings_of(card, slice_index)
     order = Order("scores", str(card.folder.resolve()), about, slice_index=slice_index)
     with Journal(out.with_name(f"{out.stem}.journal"), about, restart, tell) as journal:
-        done = _run(journal, order, engine, card, [path], out.with_name(f"{out.stem}.shards"), masks, show, where)
+        done = _run(
+            journal, order, engine, card, [path], out.with_name(f"{out.stem}.shards"), masks, show, where, restart
+        )
         done.written = write_table(out, (facts["row"] for facts in journal.results()))
         _finish(journal, done, out.with_name(f"{out.stem}.manifest.json"), card, ())
         _remove_stale(journal, masks)
@@ -127,8 +130,11 @@ def _run(
     out: Path,
     show: ShowProgress,
     where: Where,
+    restart: bool,
 ) -> Done:
     """Everything that is not done yet, ``out`` being the folder of the results' files."""
+    if restart:
+        shutil.rmtree(shards, ignore_errors=True)
     take_left(journal, order, shards, out)
     order = replace(order, units=journal.plan(units_of(paths, lambda: show(0, None))))
     if order.has_files(card):

@@ -17,7 +17,7 @@ from dashboard.serving.types import CODE_VERSION, Engine, ExplainRequest, Explan
 from dashboard.settings import ZOO, settings
 from models.card import CARD_FILE, ModelCard, read_card
 from models.context import RunContext
-from models.errors import Cancelled, ModelError, SightlineError
+from models.errors import Busy, Cancelled, ModelError, SightlineError, Unavailable
 from models.io import Failure
 from models.types import Case, Image, Prediction, Provenance, Target
 
@@ -252,13 +252,14 @@ def score_images(
     Raises:
         ModelError: the model cannot be loaded.
         Cancelled: ``ctx`` was.
+        Busy, Unavailable: the engine cannot take the work now, whatever the images.
     """
     if not images:
         return []
     try:
         return list(engine.predict(card.id, images, ctx or RunContext()))
     except SightlineError as error:
-        if isinstance(error, Cancelled) or engine.state(card.id) == "failed":
+        if isinstance(error, Cancelled | Busy | Unavailable) or engine.state(card.id) == "failed":
             raise
         if len(images) == 1:
             return [error]

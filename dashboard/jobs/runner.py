@@ -134,6 +134,8 @@ class JobRunner(Generic[T]):
         with self._lock:
             for job in self._jobs.values():
                 job.cancelled.set()
+                if job.state == "queued":
+                    self._end(job, "cancelled")
             workers, self._most = self._workers, 0
         for _ in workers:
             self._queue.put((-(10**9), next(self._count), None))

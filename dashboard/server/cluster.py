@@ -149,9 +149,12 @@ def build(arguments: dict[str, str]) -> Any:
     Args:
         arguments: "replicas" ("2", or "1-4" by load) and "gpus" of each process.
     """
+    options = options_from()
+    if not options.token:
+        raise Unavailable("Others can reach a server of a cluster; give it a secret in SIGHTLINE_TOKEN.")
     least, most = span(str(arguments.get("replicas", "1")))
     scale = Scale(least, most, float(arguments.get("gpus", 0)), address="auto")
-    return application(options_from(), scale)
+    return application(options, scale)
 
 
 def span(replicas: str) -> tuple[int, int]:

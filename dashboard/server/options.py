@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Options:
     cache: Path
     cache_mb: int = 2048
     models_mb: int | None = None
-    token: str = ""
+    token: str = field(default="", repr=False)
     request_mb: int = 256
     host: str = "127.0.0.1"
     port: int = 8600
@@ -43,6 +43,7 @@ def options_from(**changes: Any) -> Options:
         config.cache_mb,
         config.models_mb,
         config.token.get_secret_value(),
+        config.request_mb,
     )
     return replace(found, **changes)
 

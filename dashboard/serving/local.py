@@ -222,8 +222,9 @@ class LocalEngine:
         """Loaded once a device, however many sessions ask; one that cannot be loaded says so again without trying."""
         card = self._card(model_id)
         with self._lock:
-            if model_id in self._broken:
-                raise self._broken[model_id]
+            known = self._broken.get(model_id)
+        if known is not None:  # a new one each time: what was raised holds on to the work it ended
+            raise type(known)(str(known))
         device = min(self._devices, key=lambda one: _load(one, model_id))
         entered = False
         try:
@@ -232,7 +233,7 @@ class LocalEngine:
                 yield device, model
         except (ModelError, Unavailable) as error:
             if not entered:
-                self._broken[model_id] = error
+                self._broken[model_id] = type(error)(str(error))
             raise
 
     @contextmanager

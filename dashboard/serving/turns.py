@@ -144,15 +144,21 @@ class Turns:
 
     def _is_due(self, turn: Turn) -> bool:
         """Another's turn; under the lock."""
-        other = min(self._waiting.values(), key=self._rank, default=None)
-        if other is None:
-            return False
+        return any(self._goes_before(other, turn) for other in self._waiting.values())
+
+    def _goes_before(self, other: Turn, turn: Turn) -> bool:
+        """Whether what waits is due before what works; under the lock."""
         if other.ctx.background != turn.ctx.background or other.quick != turn.quick:
             return self._rank(other) < self._rank(turn)
         if other.session == turn.session:
             return other.ctx.priority < turn.ctx.priority
-        held = time.monotonic() - turn.since
-        return self._charged[other.session] + QUANTUM_S <= self._charged[turn.session] + held
+        return self._used(other.session) + QUANTUM_S <= self._used(turn.session)
+
+    def _used(self, session: str) -> float:
+        """Seconds charged to a session, those of the work at hand included; under the lock."""
+        working = self._working
+        held = time.monotonic() - working.since if working is not None and working.session == session else 0.0
+        return self._charged[session] + held
 
     def _leave(self, turn: Turn) -> None:
         with self._changed:
@@ -184,13 +190,12 @@ class Turns:
         """Where somebody new begins: level with whoever is served, who has had its quantum as a rule; under the lock."""
         working = self._working
         if working is not None:
-            held = time.monotonic() - working.since
-            self._clock = max(self._clock, self._charged[working.session] + held - QUANTUM_S)
+            self._clock = max(self._clock, self._used(working.session) - QUANTUM_S)
         return self._clock
 
     def _rank(self, turn: Turn) -> _Rank:
         ctx = turn.ctx
-        return ctx.background, not turn.quick, self._charged[turn.session], ctx.priority, turn.number
+        return ctx.background, not turn.quick, self._used(turn.session), ctx.priority, turn.number
 
     def _live(self) -> Iterator[Turn]:
         yield from self._waiting.values()

@@ -21,7 +21,7 @@ from explainers.quality.strip import checks
 from explainers.quality.types import Verdict
 from models.card import ModelCard
 from models.context import RunContext
-from models.errors import SightlineError
+from models.errors import DataError, ExplainError, ModelError
 from models.types import Case
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Judge:
         try:
             (found,) = self._desk.engine.predict(OUTLINE_MODEL, [maps.case.image.slice(maps.index)], ctx.quietly())
             return outline_of(found)
-        except SightlineError:  # the shares of lesion and skin are then not told apart
+        except (ModelError, DataError, ExplainError):  # the shares of lesion and skin are then not told apart
             return None
 
     def _keep(self, key: str, known: Sequence[Verdict], verdicts: Sequence[Verdict]) -> None:

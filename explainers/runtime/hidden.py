@@ -147,9 +147,11 @@ class _ByRegions:
         self._kept: tuple[Tensor, CleanPass] | None = None
 
     def __call__(self, image: Tensor, fill: Tensor, boxes: Boxes, ctx: RunContext) -> Tensor:
-        if self._kept is None or not torch.equal(self._kept[0], image):
-            self._kept = (image, self._regions.begin(image, ctx.check))
-        logits = self._kept[1].logits(fill, boxes, ctx.check)
+        kept = self._kept  # others may let go of it meanwhile
+        if kept is None or not torch.equal(kept[0], image):
+            kept = (image, self._regions.begin(image, ctx.check))
+            self._kept = kept
+        logits = kept[1].logits(fill, boxes, ctx.check)
         ctx.tick(len(boxes))
         return logits
 

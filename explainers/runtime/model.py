@@ -140,7 +140,8 @@ class PreparedModel:
     def rest(self) -> None:
         """Let go of what is large and not likely to be asked for again."""
         self._ways.rest()
-        if self._cut is not None and self._cut[3].nbytes > _LARGE:
+        cut = self._cut  # another's pass may replace it meanwhile
+        if cut is not None and cut[3].nbytes > _LARGE:
             self._cut = None
 
     def forget(self) -> None:

@@ -338,7 +338,7 @@ from dashboard.folder_runs.where import Where
 pool._COMMAND = (sys.executable, sys.argv[4])
 def show(done, total):
     if done >= 16:
-        subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="])
+        subprocess.run(["ps", "-ww", "--ppid", str(os.getpid()), "-o", "pid=,args="])
         os.kill(os.getpid(), signal.SIGKILL)
 predict_path(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), None, show, where=Where("processes", 1))
 """

@@ -113,6 +113,20 @@ def test_two_works_of_one_session_do_not_double_its_share(bench: Bench) -> None:
     assert abs(until_b.count("b") - (len(until_b) - until_b.count("b"))) <= 2 * QUANTUM_S / STEP_S + 1
 
 
+def test_a_second_work_of_a_session_does_not_hide_who_is_due(bench: Bench) -> None:
+    """Integrated gradients run and occlusion of the same reader waits: another reader comes between all the same."""
+    bench.start(
+        "a1",
+        RunContext(session="a", priority=20),
+        100,
+        each=lambda step: step == 20 and bench.start("b", RunContext(session="b"), 3),
+    )
+    bench.start("a2", RunContext(session="a", priority=30), 100)
+    log = bench.run()
+    assert not bench.errors
+    assert max(index for index, name in enumerate(log) if name == "b") < 20 + 12
+
+
 def test_a_rest_earns_no_credit(bench: Bench) -> None:
     """Who comes after a long while has no claim to all that others used meanwhile."""
     bench.start(

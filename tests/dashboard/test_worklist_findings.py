@@ -75,6 +75,7 @@ def test_numpy_scores_are_shown_like_python_ones() -> None:
         import numpy as np
         import streamlit as st
 
+        from dashboard.serving.types import Health
         from dashboard.widgets import style
         from dashboard.widgets.findings import Finding, findings
         from dashboard.widgets.worklist import WorklistRow, worklist
@@ -94,7 +95,7 @@ def test_numpy_scores_are_shown_like_python_ones() -> None:
             calibrated=True,
         )
         st.text("between")
-        style.footer("Engine: cpu")
+        style.footer(Health(()))
 
     app = AppTest.from_function(page).run()
     assert not app.exception

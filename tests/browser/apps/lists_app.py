@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from dashboard.serving.types import Health
 from dashboard.thumbnail import thumbnail
 from dashboard.widgets import style
 from dashboard.widgets.findings import Finding, findings
@@ -97,4 +98,4 @@ if finding is not None:
     st.rerun()
 with right:
     st.text(f"runs {state.runs} heard {','.join(map(str, state.heard))} case {state.case} finding {state.finding}")
-style.footer("Engine: cpu")
+style.footer(Health(()))
