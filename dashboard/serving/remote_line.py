@@ -97,14 +97,22 @@ class Line:
         """
         headers = self._headers | self._session(ctx) | dict(about)
         pause, cuts = FIRST_PAUSE_S, 0
+        lost_since: float | None = None  # of this question: others may fare better
+
+        def heard(kind: Kind, payload: bytes) -> None:
+            nonlocal lost_since
+            lost_since = None
+            told(kind, payload)
+
         while True:
             ctx.check()
             try:
-                return self._once(operation, body, headers, ctx, told)
+                return self._once(operation, body, headers, ctx, heard)
             except _Lost as lost:
                 cuts += lost.cut
-                pause = FIRST_PAUSE_S if lost.cut else pause
-                away = time.monotonic() - (self._away_since or time.monotonic())
+                now = time.monotonic()
+                lost_since = lost_since or now
+                away = now - min(lost_since, self._away_since or now)
                 if cuts >= MOST_CUTS or away >= self._patience or self._closed:
                     raise Unavailable(str(lost)) from None
             self._rest(min(pause, LAST_PAUSE_S) * random.uniform(0.5, 1.0), ctx)  # noqa: S311 - spreads those who wait

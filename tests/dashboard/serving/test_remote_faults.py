@@ -376,6 +376,44 @@ def test_another_server_at_the_address(tmp_path: Path) -> None:
     other.server_close()
 
 
+def test_a_question_that_nobody_answers_is_given_up_though_the_server_answers_others() -> None:
+    """A proxy in the way, or a process that dies of this one question."""
+
+    class Half(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header(protocol.VERSION_HEADER, protocol.VERSION)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.send_response(502)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    half = HTTPServer(("127.0.0.1", 0), Half)
+    threading.Thread(target=half.serve_forever, daemon=True).start()
+    line = Line(f"http://127.0.0.1:{half.server_port}", patience_s=1.0)
+    stop = threading.Event()
+
+    def report() -> None:
+        while not stop.wait(0.1):
+            line.get("report")
+
+    reporting = threading.Thread(target=report)
+    reporting.start()
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="502"):
+        line.ask("predict", b"", {}, RunContext(), lambda kind, payload: None)
+    assert 1.0 <= time.monotonic() - began < 10.0
+    stop.set()
+    reporting.join()
+    line.close()
+    half.shutdown()
+    half.server_close()
+
+
 def test_models_added_to_the_server_are_found(server: HeldServer, remote: RemoteEngine, zoo: Path) -> None:
     later = zoo / "later"
     later.mkdir()
