@@ -15,6 +15,7 @@ import dashboard.volumes.scan as scan_module
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.store import ResultStore
 from dashboard.serving.local import LocalEngine
+from dashboard.serving.turns import Turns
 from dashboard.serving.types import ExplainRequest
 from dashboard.volumes.depth import explain_around, hide_blocks, over_neighbours
 from dashboard.volumes.desk import VolumeAnswer, VolumeDesk
@@ -186,17 +187,26 @@ def test_work_on_a_volume_can_be_stopped_kept_and_taken_up(
 
 def test_a_reader_does_not_wait_for_a_volume(desk: Desk) -> None:
     order: list[str] = []
-    gate, begun = threading.Event(), threading.Event()
-    desk._runner.submit("block", lambda ctx: begun.set() or gate.wait(20), "one")
-    begun.wait(20)
-    background = threading.Thread(
-        target=lambda: desk.do_in_turn("volume", lambda ctx: order.append("volume"), "me", RunContext())
-    )
-    background.start()
-    while desk.waiting < 2:
-        time.sleep(0.005)
-    reader = desk._runner.submit("reader", lambda ctx: order.append("reader"), "one", priority=30)
-    gate.set()
+    turns = Turns("cpu")
+
+    def work(name: str) -> Callable[[RunContext], None]:
+        def do(ctx: RunContext) -> None:
+            with turns.turn(ctx, "other"):
+                order.append(name)
+
+        return do
+
+    def wait_for(count: int) -> None:
+        until = time.monotonic() + 20
+        while turns.waiting < count and time.monotonic() < until:
+            time.sleep(0.005)
+
+    background = threading.Thread(target=lambda: desk.do_in_turn("volume", work("volume"), "me", RunContext()))
+    with turns.turn(RunContext(), "other"):
+        background.start()
+        wait_for(1)
+        reader = desk._runner.submit("reader", work("reader"), "one", priority=30)
+        wait_for(2)
     background.join(20)
     assert reader.finished.wait(20)
     assert order == ["reader", "volume"]
