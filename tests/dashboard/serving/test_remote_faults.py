@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -23,7 +22,6 @@ from dashboard.server.options import Options
 from dashboard.serving.local import LocalEngine
 from dashboard.serving.remote import RemoteEngine
 from dashboard.serving.remote_line import Line
-from dashboard.serving.remote_mirror import Mirror
 from dashboard.serving.types import ExplainRequest, Explanation
 from models.context import RunContext
 from models.errors import Busy, Cancelled, DataError, ModelError, Unavailable
@@ -345,75 +343,6 @@ def test_pages_ask_without_asking_the_server(
     assert len(asked) <= 1 + (time.monotonic() - began) / 2
 
 
-def test_a_model_folder_cannot_write_outside_the_mirror(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path / "a" / "served", "http://one")
-    data = np.frombuffer(b"x", np.uint8)
-    for name in ("../out", "/out", "a/../../out", "..\\out", "c:out", ""):
-        with pytest.raises(DataError):
-            mirror.take({"tiny": "0" * 64}, lambda _, name=name: {name: data})  # type: ignore[misc]
-    with pytest.raises(DataError):
-        mirror.take({"tiny": "../../escape"}, lambda _: {"card.toml": data})
-    assert [path.name for path in tmp_path.rglob("*out*")] == []
-
-
-def test_another_server_at_the_address(tmp_path: Path) -> None:
-    class Other(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"Welcome")
-
-        def log_message(self, *_: object) -> None:
-            """Be quiet."""
-
-    other = HTTPServer(("127.0.0.1", 0), Other)
-    threading.Thread(target=other.serve_forever, daemon=True).start()
-    remote = RemoteEngine(f"http://127.0.0.1:{other.server_port}", "", tmp_path, patience_s=0.2)
-    assert remote.cards() == {}
-    assert "no Sightline server answers" in remote.health().message
-    remote.close()
-    other.shutdown()
-    other.server_close()
-
-
-def test_a_question_that_nobody_answers_is_given_up_though_the_server_answers_others() -> None:
-    """A proxy in the way, or a process that dies of this one question."""
-
-    class Half(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header(protocol.VERSION_HEADER, protocol.VERSION)
-            self.end_headers()
-
-        def do_POST(self) -> None:
-            self.send_response(502)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Be quiet."""
-
-    half = HTTPServer(("127.0.0.1", 0), Half)
-    threading.Thread(target=half.serve_forever, daemon=True).start()
-    line = Line(f"http://127.0.0.1:{half.server_port}", patience_s=1.0)
-    stop = threading.Event()
-
-    def report() -> None:
-        while not stop.wait(0.1):
-            line.get("report")
-
-    reporting = threading.Thread(target=report)
-    reporting.start()
-    began = time.monotonic()
-    with pytest.raises(Unavailable, match="502"):
-        line.ask("predict", b"", {}, RunContext(), lambda kind, payload: None)
-    assert 1.0 <= time.monotonic() - began < 10.0
-    stop.set()
-    reporting.join()
-    line.close()
-    half.shutdown()
-    half.server_close()
-
-
 def test_models_added_to_the_server_are_found(server: HeldServer, remote: RemoteEngine, zoo: Path) -> None:
     later = zoo / "later"
     later.mkdir()
@@ -426,14 +355,3 @@ def test_models_added_to_the_server_are_found(server: HeldServer, remote: Remote
             path.unlink()
         later.rmdir()
     wait_for(lambda: "later" not in remote.cards())
-
-
-@pytest.mark.parametrize("address", ["localhost:8600", "ftp://host", "http://", "host", ""])
-def test_what_is_no_address_is_told(address: str, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="must be the address of a server"):
-        RemoteEngine(address, "", tmp_path)
-
-
-def test_a_token_that_cannot_be_sent_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="SIGHTLINE_TOKEN"):
-        RemoteEngine("http://127.0.0.1:1", "schlüssel", tmp_path)
