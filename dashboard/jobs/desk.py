@@ -137,7 +137,8 @@ class Desk:
         return self._runner.submit(key, work, owner, priority)
 
     def in_turn(self, request: ExplainRequest, owner: str, ctx: RunContext) -> Explanation:
-        """The explanation, waited for and worked on only when no reader's is; for the many of a volume.
+        """The explanation, waited for; for the many of a volume. What else its session asks for goes first, and where ``ctx`` is
+        in the background, what anybody does.
 
         Raises:
             SightlineError: it failed, or ``ctx`` was cancelled.
@@ -147,11 +148,12 @@ class Desk:
         return known or self.do_in_turn(key, lambda own: self._work(key, request, own), owner, ctx)
 
     def do_in_turn(self, key: str, work: Callable[[RunContext], T], owner: str, ctx: RunContext) -> T:
-        """As :meth:`in_turn`, for other short work with a network, which must not run beside explanations."""
-        job = self._runner.submit(key, work, owner, BACKGROUND, background=True)
+        """As :meth:`in_turn`, for other short work with a network."""
+        job = self._runner.submit(key, work, owner, BACKGROUND, ctx.background)
         try:
             while not job.finished.wait(0.1):
                 job.asked = time.monotonic()
+                ctx.wait(job.ahead)
                 ctx.check()
         finally:
             self._runner.release(key, owner)

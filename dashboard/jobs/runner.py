@@ -51,6 +51,13 @@ class Job(Generic[T]):
     cancelled: threading.Event = field(default_factory=threading.Event)
     finished: threading.Event = field(default_factory=threading.Event)
     asked: float = field(default_factory=time.monotonic)
+    ctx: RunContext | None = None
+
+    def hasten(self, priority: int, background: bool) -> None:
+        """Somebody else wants it, who may be in more of a hurry."""
+        for one in (self, self.ctx):
+            if one is not None:
+                one.priority, one.background = min(one.priority, priority), one.background and background
 
     @property
     def abandoned(self) -> bool:
@@ -96,6 +103,8 @@ class JobRunner(Generic[T]):
                 if self._free < 0 and len(self._workers) < self._most:
                     self._add_worker()
                 self._drop_oldest()
+            elif job.active:
+                job.hasten(priority, background)
             job.owners.add(owner)
             job.asked = time.monotonic()
             return job
@@ -182,6 +191,8 @@ class JobRunner(Generic[T]):
         work, job.work = job.work, None  # it holds an image, which must not outlive the work
         try:
             ctx = RunContext(1, show, job.cancelled, keep, wait, session, job.priority, job.background)
+            with self._lock:  # somebody may have been in more of a hurry meanwhile
+                job.ctx, ctx.priority, ctx.background = ctx, job.priority, job.background
             job.result = work(ctx)
         except Cancelled:
             self._end(job, "cancelled")
@@ -198,7 +209,7 @@ class JobRunner(Generic[T]):
 
     @staticmethod
     def _end(job: Job[T], state: State) -> None:
-        job.work = job.partial = None
+        job.work = job.partial = job.ctx = None
         job.ahead = 0
         job.state = state
         job.finished.set()

@@ -145,6 +145,8 @@ class Works:
         if known is None or (known.cancelled.is_set() and not known.ended) or known.error is not None:
             known = self._start(key, task)
         known.owners += 1
+        known.ctx.background &= task.background  # who joins may be in more of a hurry
+        known.ctx.priority = min(known.ctx.priority, task.priority)
         return known
 
     def leave(self, work: Work) -> None:

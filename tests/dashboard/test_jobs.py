@@ -101,6 +101,35 @@ def test_cheap_work_goes_first(runner: JobRunner[int]) -> None:
     assert order == ["quick", "slow"]
 
 
+def test_who_joins_work_in_the_background_brings_it_forward(runner: JobRunner[int]) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    seen: list[tuple[bool, int]] = []
+
+    def work(ctx: RunContext) -> int:
+        seen.append((ctx.background, ctx.priority))
+        begun.set()
+        gate.wait(20)
+        seen.append((ctx.background, ctx.priority))
+        return 1
+
+    job = runner.submit("a", work, "hunt", priority=1000, background=True)
+    assert begun.wait(20)
+    runner.submit("a", work, "reader", priority=20)
+    gate.set()
+    finish(job)
+    assert seen == [(True, 1000), (False, 20)]
+
+
+def test_closing_ends_what_has_not_begun() -> None:
+    runner: JobRunner[int] = JobRunner()
+    gate = threading.Event()
+    runner.submit("block", lambda ctx: int(gate.wait(1)), "one")
+    waiting = runner.submit("a", lambda ctx: 1, "one")
+    runner.close()
+    assert waiting.finished.is_set()
+    assert waiting.state == "cancelled"
+
+
 def test_a_failure_is_one_sentence_and_the_worker_lives_on(
     runner: JobRunner[int], caplog: pytest.LogCaptureFixture
 ) -> None:
