@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     device: "auto" takes every CUDA device, else the CPU; several names are separated by commas.
     engine: "" to run networks in this process, or the address of a server, "http://host:port".
     token: a secret that the server asks for, "" for none.
+    ray: address of a Ray cluster for the Batch page; this machine alone if not given.
+    batch: the folder within which the Batch page may read and write; any folder if not given.
     request_mb: megabytes of the largest request that a server takes.
     login: ask who opens the app to log in, as ``.streamlit/secrets.toml`` says.
     models_mb: megabytes of networks on one device, beyond which the one longest unused goes; half of its free memory if not
@@ -36,6 +38,8 @@ class Settings(BaseSettings):
     engine: str = ""
     token: SecretStr = SecretStr("")
     login: bool = False
+    ray: str = ""
+    batch: Path | None = None
     request_mb: int = Field(default=256, ge=1)
     models_mb: int | None = Field(default=None, ge=1)
     models: Path | None = None

@@ -89,7 +89,7 @@ def flip_jobs() -> KeptJobs[Flip]:
 @st.cache_resource(show_spinner=False)
 def batch_desk() -> BatchDesk:
     """The batch run of the server."""
-    made = BatchDesk(settings().cache / "batch.json")
+    made = BatchDesk(settings().cache / "batch.json", settings().batch)
     atexit.register(made.close)
     return made
 

@@ -70,10 +70,11 @@ class BatchDesk:
 
     Args:
         note: file that remembers a run which has not come to its end.
+        within: the folder that images and output must lie in; None for any.
     """
 
-    def __init__(self, note: Path) -> None:
-        self._note = note
+    def __init__(self, note: Path, within: Path | None = None) -> None:
+        self._note, self._within = note, within
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,6 +90,11 @@ class BatchDesk:
         with self._lock:
             if self.run is not None and self.run.state == "running":
                 raise Busy("A batch run is under way on this server; wait for its end, or stop it.")
+            for named in filter(None, (choice.source, choice.out)):
+                if self._within is not None and not Path(named).resolve().is_relative_to(self._within.resolve()):
+                    raise DataError(
+                        f"Batch runs of this server read and write in {self._within} alone; choose a folder there."
+                    )
             if not choice.source or not Path(choice.source).exists():
                 raise DataError(f"There is no folder or file {choice.source!r} on the server; check the path.")
             if not choice.out:

@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard.cases import readable
 from dashboard.folder_runs.desk import Choice
 from dashboard.folder_runs.where import Engine
+from dashboard.settings import settings
 from dashboard.state import DEFAULT_METHODS
 from explainers import EXPLAINERS
 from models.card import ModelCard
@@ -69,7 +70,7 @@ def _maps(chosen: Choice, card: ModelCard) -> Choice:
 
 def _workers() -> tuple[Engine, int | None, str]:
     with st.expander("Who does the work", icon=":material/memory:"):
-        who, many, where = st.columns(3)
+        who, many = st.columns(2)
         known: list[Engine] = ["processes", "ray"] if importlib.util.find_spec("ray") else ["processes"]
         engine = (
             who.selectbox("Engine", known, format_func=lambda name: ENGINES[name], key="batch-engine") or "processes"
@@ -82,10 +83,12 @@ def _workers() -> tuple[Engine, int | None, str]:
             key="batch-workers",
             help="Each holds a copy of the model. Fewer leave more of the machine to readers.",
         )
-        address = ""
-        if engine == "ray":
-            address = where.text_input(
-                "Address of the cluster", placeholder="this server alone", key="batch-address"
-            ).strip()
-            st.caption("Images, model folders and results must lie on a disk that all machines of the cluster share.")
+        address = settings().ray if engine == "ray" else ""
+        if address:
+            st.caption(
+                f"The cluster at {address} does the work. Images, model folders and results must lie on a disk that all its "
+                "machines share."
+            )
+        if settings().engine:
+            st.caption(f"Batch runs use the models and devices of this machine, not the server {settings().engine}.")
     return engine, workers, address

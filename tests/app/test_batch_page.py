@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from PIL import Image as Picture
 from streamlit.testing.v1 import AppTest
 
 from dashboard.folder_runs import runs
-from dashboard.folder_runs.desk import SCORES
+from dashboard.folder_runs.desk import SCORES, BatchDesk, Choice
 from dashboard.library import Library
 from dashboard.serving.local import LocalEngine
 from dashboard.settings import settings
 from dashboard.state import batch_desk, services
+from models.errors import DataError
 from tests.dashboard.inline_pool import Inline
 
 
@@ -148,3 +150,20 @@ def test_what_cannot_be_run_is_one_sentence(folder: Path, tmp_path: Path) -> Non
     app = ended(start(opened(), folder, tmp_path / "file" / "out"))
     assert "The output cannot be written" in said(app)
     batch_desk().forget()
+
+
+def test_runs_stay_within_the_folder_that_is_set(folder: Path, tmp_path: Path) -> None:
+    desk = BatchDesk(tmp_path / "note.json", within=folder)
+    (folder / "way-out").symlink_to(tmp_path)
+    inside = Choice(str(folder), "tiny", "scores", str(folder / "out"))
+    for source, out in (
+        (str(tmp_path), inside.out),
+        (inside.source, str(tmp_path / "out")),
+        (f"{folder}/../in/..", inside.out),
+        (inside.source, str(folder / "way-out" / "out")),
+    ):
+        with pytest.raises(DataError, match="alone; choose a folder there"):
+            desk.start(replace(inside, source=source, out=out))
+    assert desk.run is None
+    desk.start(inside)
+    desk.close()
