@@ -14,6 +14,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=. \
     SIGHTLINE_CACHE=/cache
 WORKDIR /sightline
 
+# KubeRay asks its machines how they are with wget.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
+
 COPY requirements.txt requirements-serve.txt ./
 RUN if [ -n "$TORCH_INDEX" ]; then \
         pip install --no-cache-dir --index-url "$TORCH_INDEX" $(grep -E '^(torch|torchvision)==' requirements.txt); \

@@ -13,23 +13,37 @@ from dashboard.jobs.desk import Desk
 from dashboard.thumbnail import thumbnail
 from explainers import warm_up
 from models.card import ModelCard
-from models.errors import SightlineError
+from models.errors import Busy, SightlineError, Unavailable
 from models.types import Case, Modality
 from sample_data.samples import SampleEntry, list_samples, load_sample
 
 log = logging.getLogger(__name__)
 KEPT_CASES = 24
 UPLOAD_S = 1800.0
+PAUSES_S = (
+    0,
+    5,
+    10,
+    20,
+    40,
+    80,
+    160,
+)  # before the samples are looked at, and those again whose scores could not be had
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the worklist shows of a case: a thumbnail, and the leading finding where a model reads such images."""
+    """What the worklist shows of a case: a thumbnail, and the leading finding where a model reads such images.
+
+    Attributes:
+        later: the engine was busy or silent; asking again may give the finding.
+    """
 
     thumbnail: bytes
     score: float | None = None
     finding: str = ""
     flagged: bool = False
+    later: bool = False
 
 
 class Library:
@@ -113,8 +127,8 @@ class Library:
             return Summary(picture)
         try:
             prediction = self._desk.predict(card.id, case.image.slice(middle_slice(case.image)), background=background)
-        except SightlineError:  # the Case page says what is wrong with the model
-            return Summary(picture)
+        except SightlineError as error:  # the Case page says what is wrong with the model
+            return Summary(picture, later=isinstance(error, Busy | Unavailable))
         top = prediction.leading
         flagged = not prediction.exclusive and top in prediction.flagged
         return Summary(
@@ -123,17 +137,27 @@ class Library:
 
     def _look_through(self) -> None:
         warm_up()
-        for case_id in self.entries:
-            while self._desk.waiting and not self._stop.wait(0.1):
-                pass  # a reader's explanation matters more than a thumbnail
-            if self._stop.is_set():
+        waiting = list(self.entries)
+        for pause in PAUSES_S:
+            if self._stop.wait(pause):
                 return
-            try:
-                # Not through self.case(): a look-through must not push out the cases that readers have open.
-                self._summaries[case_id] = self.summarise(load_sample(case_id), background=True)
-            except SightlineError as error:
-                log.warning("Sample %s cannot be shown in the worklist: %s", case_id, error)
-                self._summaries[case_id] = Summary(b"")
+            waiting = [case_id for case_id in waiting if self._look_at(case_id).later]
+            if not waiting:
+                return
+
+    def _look_at(self, case_id: str) -> Summary:
+        while self._desk.waiting and not self._stop.wait(0.1):
+            pass  # a reader's explanation matters more than a thumbnail
+        if self._stop.is_set():
+            return Summary(b"")
+        try:
+            # Not through self.case(): a look-through must not push out the cases that readers have open.
+            found = self.summarise(load_sample(case_id), background=True)
+        except SightlineError as error:
+            log.warning("Sample %s cannot be shown in the worklist: %s", case_id, error)
+            found = Summary(b"")
+        self._summaries[case_id] = found
+        return found
 
 
 def reading_model(case: Case, cards: dict[str, ModelCard], preferred: str = "") -> ModelCard | None:

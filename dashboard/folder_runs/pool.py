@@ -8,12 +8,16 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
+
 from dashboard.folder_runs.child import Child, command, cores
 from dashboard.folder_runs.where import Where
 from dashboard.settings import settings
+from explainers.runtime.memory import free_bytes
 from models.errors import SightlineError, Unavailable
 
 ON_A_GPU = 4  # processes that share one if nobody says how many; each holds a copy of the network
+WORKER_BYTES = 2**30  # of main memory: torch, a network and its passes
 _COMMAND = command("dashboard.folder_runs.shards")
 
 
@@ -78,7 +82,7 @@ class ProcessPool:
 
     def __init__(self, workers: int | None = None) -> None:
         devices = [name.strip() for name in settings().resolved_device.split(",")]
-        self.slots = workers or (cores() if devices == ["cpu"] else min(cores(), ON_A_GPU * len(devices)))
+        self.slots = workers or _room(devices)
         self._threads_each = max(1, cores() // self.slots)
         self._jobs: queue.Queue[tuple[int, str] | None] = queue.Queue()
         self._endings: queue.Queue[Ending] = queue.Queue()
@@ -157,6 +161,13 @@ class ProcessPool:
     def _ended(self, child: Child) -> None:
         self._children.discard(child)
         child.stop()
+
+
+def _room(devices: list[str]) -> int:
+    """Processes that the cores, devices and memory of this machine suffice for."""
+    most = cores() if devices == ["cpu"] else min(cores(), ON_A_GPU * len(devices))
+    free = free_bytes(torch.device("cpu"))
+    return most if free is None else max(1, min(most, free // WORKER_BYTES))
 
 
 def _heard(child: Child) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import logging
 import os
 from typing import Any
 
-from dashboard.folder_runs.pool import Ending
+from dashboard.folder_runs.pool import WORKER_BYTES, Ending
 from dashboard.folder_runs.shards import answered
 from dashboard.settings import ROOT
 from models.errors import Unavailable
 
 
 class RayPool:
-    """Tasks on a cluster, each with one core; what they lose is tried again by the run, not by Ray.
+    """Tasks on a cluster, each with one core and a share of memory; what they lose is tried again by the run, not by Ray.
 
     Args:
         workers: shards at a time; as many as the cluster has room for if not given.
@@ -43,16 +43,22 @@ class RayPool:
                 f"No Ray cluster can be used at {address or 'this machine'} ({str(error).splitlines()[0]}); check --address."
             ) from None
         room = self._ray.cluster_resources()
-        most = room.get("CPU", 1.0) if not gpus else min(room.get("CPU", 1.0), room.get("GPU", 0.0) / gpus)
+        needs = {"CPU": 1.0, "GPU": gpus, "memory": float(WORKER_BYTES)}
+        most = min(room.get(name, 0.0) / need for name, need in needs.items() if need)
         if most < 1:
             ray.shutdown()
-            raise Unavailable(f"No machine of the cluster has a core and {gpus} GPU for a worker; give other --gpus.")
+            raise Unavailable(
+                f"No machine of the cluster has a core, {gpus:g} GPU and {WORKER_BYTES // 2**20} MB for a worker; "
+                "give other --gpus, or use --engine processes."
+            )
         self.slots = workers or int(most)
         few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         kept = {name: value for name, value in os.environ.items() if name.startswith("SIGHTLINE_")}
         kept.pop("SIGHTLINE_TOKEN", None)  # Ray writes these to its log
+        kept["SIGHTLINE_DEVICE"] = "auto" if gpus else "cpu"  # those that Ray gives a task are the only ones it sees
         environment = {"env_vars": {"PYTHONPATH": str(ROOT), **few, **kept}}
-        self._task = ray.remote(answered).options(num_cpus=1, num_gpus=gpus, max_retries=0, runtime_env=environment)
+        each: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": WORKER_BYTES}
+        self._task = ray.remote(answered).options(**each, max_retries=0, runtime_env=environment)
         self._flying: dict[Any, int] = {}
 
     def submit(self, key: int, text: str) -> None:

@@ -23,6 +23,8 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
 KEPT_JOBS = 256
 CLOSE_S = 30.0
+QUEUED = 256  # jobs that wait for a worker, beyond which none is taken
+IDLE_S = 20.0  # without work, after which a worker ends: torch keeps threads and memory for each that has run a network
 LEASE_S = 60.0  # a page asks several times a second while it waits
 
 
@@ -73,7 +75,7 @@ class JobRunner(Generic[T]):
     """A queue with worker threads. Cheap methods go first (``priority``), then first come, first served.
 
     Args:
-        workers: pieces of work under way at once; a thread starts when it is first needed.
+        workers: pieces of work under way at once; a thread starts when it is needed, and ends when idle.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -98,10 +100,16 @@ class JobRunner(Generic[T]):
             if job is None or job.state in ("failed", "cancelled") or (job.active and job.cancelled.is_set()):
                 job = Job(key, work, priority, background)
                 self._jobs[key] = job
+                if -self._free >= QUEUED:
+                    job.message = f"{QUEUED} other explanations wait to be worked on; try again in a minute."
+                    self._end(job, "failed")
+                    return job
                 self._queue.put((priority, next(self._count), job))
                 self._free -= 1
                 if self._free < 0 and len(self._workers) < self._most:
                     self._add_worker()
+                if self._free < 0:
+                    job.ahead = self._most - self._free - 1  # at most: those under way, and who came before
                 self._drop_oldest()
             elif job.active:
                 job.hasten(priority, background)
@@ -160,7 +168,15 @@ class JobRunner(Generic[T]):
 
     def _serve(self) -> None:
         while True:
-            _, _, job = self._queue.get()
+            try:
+                _, _, job = self._queue.get(timeout=IDLE_S)
+            except queue.Empty:
+                with self._lock:  # under which work is put into the queue
+                    if self._free > 0:
+                        self._free -= 1
+                        self._workers.remove(threading.current_thread())
+                        return
+                continue
             if job is None:
                 return
             self._run(job)
@@ -172,7 +188,7 @@ class JobRunner(Generic[T]):
             if not job.active or job.work is None or job.cancelled.is_set() or job.abandoned:
                 self._end(job, "cancelled")
                 return
-            job.state = "running"
+            job.state, job.ahead = "running", 0
             session = next(iter(job.owners), "")
 
         def show(fraction: float) -> None:

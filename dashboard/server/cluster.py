@@ -69,7 +69,7 @@ class Replica:
 
     async def __call__(self, request: Request) -> Response:
         model_id = request.headers.get(MODEL_HEADER, "")
-        if model_id:
+        if model_id and self._service.admits(request):
             await self.holds(model_id)
         return await self._service.handle(request)
 

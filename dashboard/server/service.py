@@ -114,10 +114,14 @@ class Service:
         self._meter.seen(health)
         return health
 
+    def admits(self, request: Request) -> bool:
+        """Whether it brings the token."""
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return not self._token or hmac.compare_digest(given.encode(), self._token.encode())
+
     def _admit(self, request: Request) -> None:
         """Raises _Refused for who has not the token."""
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self._token and not hmac.compare_digest(given.encode(), self._token.encode()):
+        if not self.admits(request):
             raise _Refused(
                 HTTPStatus.UNAUTHORIZED,
                 Unavailable(

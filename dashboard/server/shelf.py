@@ -13,6 +13,9 @@ from dashboard.serving.protocol import Files
 from models.card import CARD_FILE, ModelCard
 from models.weights import sha256_of
 
+# What cards, evaluations, pictures and notes are written in; a model folder may hold much else.
+KINDS = frozenset((".toml", ".json", ".csv", ".parquet", ".npz", ".png", ".jpg", ".jpeg", ".svg", ".md", ".txt"))
+LARGEST = 64 * 2**20  # bytes of one file
 _Print = tuple[tuple[str, int, int], ...]  # (path inside the folder, bytes, time of the last change in ns)
 
 
@@ -30,7 +33,7 @@ class Shelf:
         self._cards = self._look()
 
     def changed(self) -> bool:
-        """Whether a card was added, changed or removed since this was last asked."""
+        """Whether a card, or a file beside one, was added, changed or removed since this was last asked."""
         found = self._look()
         with self._lock:
             before, self._cards = self._cards, found
@@ -56,11 +59,12 @@ class Shelf:
 
     def _look(self) -> frozenset[tuple[Path, int]]:
         cards = [path for root in self._folders for path in (root / CARD_FILE, *root.glob(f"*/{CARD_FILE}"))]
-        return frozenset((path, path.stat().st_mtime_ns) for path in cards if path.is_file())
+        beside = (path for card in cards if card.is_file() for path in card.parent.iterdir())  # weights that come later
+        return frozenset((path, path.lstat().st_mtime_ns) for path in beside)
 
 
 def _files(card: ModelCard) -> list[tuple[str, Path]]:
-    """(path inside the folder, path) in order. Drafts, links and hidden files do not count."""
+    """(path inside the folder, path) in order. Drafts, links, hidden files and what dashboards do not read do not count."""
     heavy = {card.weights.file} | ({card.novelty.file} if card.novelty is not None else set())
     inside = ((path.relative_to(card.folder), path) for path in sorted(card.folder.rglob("*")))
     return [
@@ -68,6 +72,8 @@ def _files(card: ModelCard) -> list[tuple[str, Path]]:
         for name, path in inside
         if path.is_file()
         and not path.is_symlink()
+        and path.suffix.lower() in KINDS
+        and path.stat().st_size <= LARGEST
         and str(name) not in heavy
         and not any(part.startswith(".") for part in name.parts)
     ]

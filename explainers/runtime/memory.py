@@ -16,6 +16,7 @@ from models.errors import ExplainError
 
 T = TypeVar("T")
 LIMIT = 400 * 2**20  # bytes of main memory that one explanation may take beyond the network
+GROUP = Path("/sys/fs/cgroup")  # a container's account
 _M_ARENA_MAX = -8  # of malloc.h
 _TEMPORARY = 1.8  # measured: gradients on their way down, and sums in double precision, beside what is kept for them
 
@@ -96,22 +97,27 @@ def _meminfo(name: str) -> int | None:
     return found[0] if found else None
 
 
-def _group_limit(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _group_limit() -> int | None:
     """Of a container."""
     try:
-        limit = (folder / "memory.max").read_text().strip()
+        limit = (GROUP / "memory.max").read_text().strip()
     except OSError:
         return None
     return None if limit == "max" else int(limit)
 
 
-def _within_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _within_group() -> int | None:
     """What a container's limit leaves."""
-    limit = _group_limit(folder)
+    limit = _group_limit()
+    if limit is None:
+        return None
     try:
-        return None if limit is None else max(0, limit - int((folder / "memory.current").read_text()))
+        used = int((GROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
     except OSError:
         return None
+    files = int(stat.get("inactive_file", 0))  # read long ago, and dropped as soon as memory is wanted
+    return max(0, limit - max(0, used - files))
 
 
 def in_batches(count: int, batch: int, run: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:

@@ -263,11 +263,18 @@ def test_full_size_planes_come_when_looked_at_and_are_let_go(page: Page, serve: 
     viewer = open_volume(page, serve, "scene=large")
     assert readout(page, "image") == f"{TISSUE + 3 * 40} HU"
     scrubbers = {plane: page.get_by_test_id(f"control-slice-{plane}") for plane in PLANES}
-    scrubbers["axial"].fill("75")
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     axial = page.get_by_test_id("plane-axial")
-    assert axial.get_attribute("data-sharp") == "false"
-    assert "preview" in (axial.text_content() or "")
+    axial.evaluate(
+        """(plane) => {
+            window.seen = []
+            const look = () => window.seen.push([plane.dataset.index, plane.dataset.sharp, plane.textContent])
+            new MutationObserver(look).observe(plane, {attributes: true, childList: true, subtree: true, characterData: true})
+        }"""
+    )
+    scrubbers["axial"].fill("75")
+    page.wait_for_function(
+        "seen.some(([at, sharp, text]) => at === '75' && sharp === 'false' && text.includes('preview'))"
+    )
     expect(axial).to_have_attribute("data-sharp", "true")
     assert "preview" not in (axial.text_content() or "")
     assert readout(page, "image") == f"{TISSUE + 3 * 75} HU"

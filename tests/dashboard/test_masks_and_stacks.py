@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,16 @@ import numpy as np
 import pytest
 
 import dashboard.jobs.desk as desk_module
+from dashboard import library as library_module
 from dashboard.jobs.desk import Desk
 from dashboard.jobs.store import ResultStore
-from dashboard.library import Library, reading_model
+from dashboard.library import Library, Summary, reading_model
 from dashboard.serving.local import LocalEngine
 from dashboard.serving.types import ExplainRequest, image_digest
 from dashboard.widgets.maps import found_regions
 from explainers import EXPLAINERS
 from models.context import RunContext
-from models.errors import DataError
+from models.errors import Busy, DataError
 from models.handle import ModelHandle
 from models.preprocess import InputSpec
 from models.types import Case, Geometry, Image, Modality, Provenance
@@ -153,6 +155,45 @@ def test_each_sample_opens_with_the_model_made_for_it(desk: Desk) -> None:
         assert reading.id == expected[prefix]
     assert {"phantom-lung", "phantom-pneumonia", "lung-ct-nodule"} <= seen
     assert library.made_for("upload-123") == ""
+
+
+def test_a_busy_engine_is_asked_again_for_the_worklist(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "PAUSES_S", (0, 0.01, 0.01))
+    library, asked = Library(desk), []
+    library.entries = dict(list(library.entries.items())[:2])
+    first = next(iter(library.entries))
+
+    def summarise(case: Case, background: bool = False) -> Summary:
+        asked.append(case.id)
+        return Summary(b"picture", later=case.id == first and len(asked) < 4)
+
+    monkeypatch.setattr(library, "summarise", summarise)
+    library.start_scan()
+    until = time.monotonic() + 60
+    while library.scanning and time.monotonic() < until:
+        time.sleep(0.01)
+    assert asked == [*library.entries, first, first]
+    assert not library.summary(first).later
+
+
+@pytest.mark.parametrize(("error", "later"), [(Busy("Wait."), True), (DataError("Odd."), False)])
+def test_what_may_be_had_later_is_told_from_what_may_not(
+    nodule_model: Path,
+    ct_volume: Image,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    later: bool,
+) -> None:
+    desk = Desk(LocalEngine([nodule_model.parent]), ResultStore(tmp_path / "r"))
+
+    def refuse(*given: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(desk.engine, "predict", refuse)
+    summary = Library(desk).summarise(Case("c", "C", ct_volume, Provenance("here", "0" * 64, "nifti")))
+    assert (bool(summary.thumbnail), summary.score, summary.later) == (True, None, later)
+    desk.close()
 
 
 def test_a_case_its_model_cannot_read_keeps_its_place_in_the_worklist(nodule_model: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -337,7 +336,7 @@ from dashboard.folder_runs.runs import predict_path
 from dashboard.folder_runs.where import Where
 pool._COMMAND = (sys.executable, sys.argv[4])
 def show(done, total):
-    if done >= 16:
+    if done >= 8:
         subprocess.run(["ps", "-ww", "--ppid", str(os.getpid()), "-o", "pid=,args="])
         os.kill(os.getpid(), signal.SIGKILL)
 predict_path(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), None, show, where=Where("processes", 1))
@@ -350,6 +349,8 @@ def test_a_file_kills_its_worker_and_somebody_the_run_which_then_goes_on(
     model, out, planted = str(make_model()), tmp_path / "s.csv", tmp_path / "planted.py"
     planted.write_text(TRAP)
     (folder / "a" / "film 03.trap").write_bytes(b"TRAP")
+    for number in range(40):
+        picture(folder / "b" / f"more {number:02d}.png")
     script = [sys.executable, "-c", KILLED, str(folder), model, str(out), str(planted)]
     killed = subprocess.run(script, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -360,7 +361,8 @@ def test_a_file_kills_its_worker_and_somebody_the_run_which_then_goes_on(
         time.sleep(0.05)
     assert all(map(gone, workers))
     done = predict_path(folder, model, out, None, where=SHARED)
-    assert (done.fresh, done.written) == (20 - 15, 20)  # of the first two shards of eight, all but the trap were done
+    assert done.written == 60
+    assert 0 < done.fresh <= 60 - 7  # of the first eight all but the trap were done, and the worker had two more shards
     assert set(json.loads((tmp_path / "s.manifest.json").read_text())["skipped"]) == {"c/broken.png", "a/film 03.trap"}
     predict_path(folder, model, tmp_path / "whole.csv", None, workers=0)
     found, whole = pd.read_csv(out), pd.read_csv(tmp_path / "whole.csv")
@@ -368,23 +370,3 @@ def test_a_file_kills_its_worker_and_somebody_the_run_which_then_goes_on(
     np.testing.assert_allclose(
         found.iloc[:, 1:], whole.iloc[:, 1:], atol=1e-5
     )  # a worker has as many threads as it can
-
-
-def alone(script: list[str]) -> list[str]:
-    """The command in a network of its own: Ray listens on every address it finds."""
-    return ["unshare", "-n", "bash", "-c", 'ip link set lo up && exec "$@"', "-", *script]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-def test_a_cluster_writes_the_same(make_model: MakeModel, folder: Path, tmp_path: Path) -> None:
-    if subprocess.run(alone(["true"]), capture_output=True).returncode:
-        pytest.skip("a process here may not have a network of its own")
-    model, out = str(make_model()), tmp_path / "ray" / "s.csv"
-    command = ["predict", str(folder), "--model", model, "--out", str(out), "--engine", "ray", "--workers", "1"]
-    ran = subprocess.run(
-        alone([sys.executable, "-m", "dashboard", *command]), cwd=ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert ran.returncode == 0, ran.stderr
-    predict_path(folder, model, tmp_path / "s.csv", None, workers=0)
-    for name in ("s.csv", "s.manifest.json"):
-        assert (out.parent / name).read_bytes() == (tmp_path / name).read_bytes()

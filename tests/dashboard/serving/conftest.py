@@ -28,7 +28,7 @@ from tests.conftest import card_fields, liven
 INSIDE = "SIGHTLINE_CONTRACT"  # engines to test, set where Ray may run
 KINDS = os.environ.get(INSIDE, "local,plain").split(",")
 TOKEN = "a secret for tests"
-collect_ignore = [] if INSIDE in os.environ else ["test_ray_faults.py"]
+collect_ignore = [] if INSIDE in os.environ else ["test_ray_faults.py", "test_ray_runs.py"]
 
 
 def write_model(root: Path, outputs: int = 3, **changes: Any) -> Path:
@@ -163,6 +163,13 @@ class RayServer:
             cluster.start(self._options, cluster.Scale(count, count, cpus=1))
             self._count = count
         return f"http://127.0.0.1:{self._options.port}"
+
+    @property
+    def address(self) -> str:
+        """Of Ray itself."""
+        import ray
+
+        return str(ray.get_runtime_context().gcs_address)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
-"""The contract against Ray Serve with one process and with two, and one of two killed: in a network namespace of their own,
-because Ray opens ports to everybody."""
+"""Folder runs on Ray, the contract against Ray Serve with one process and with two, and one of two killed: in a network
+namespace of their own, because Ray opens ports to everybody."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def why_not() -> str:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_the_contract_holds_on_ray_serve() -> None:
+def test_everything_holds_on_ray() -> None:
     if reason := why_not():
         pytest.skip(reason)
-    files = [str(HERE / "test_contract.py"), str(HERE / "test_ray_faults.py")]
+    files = [str(HERE / name) for name in ("test_ray_runs.py", "test_contract.py", "test_ray_faults.py")]
     run = f"ip link set lo up && exec {sys.executable} -m pytest -q -x -W ignore --tb=short -p no:cacheprovider {' '.join(files)}"
     environment = os.environ | {INSIDE: "ray-1,ray-2", "PYTHONPATH": ".", "RAY_USAGE_STATS_ENABLED": "0"}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}

@@ -257,6 +257,18 @@ def test_batches_shrink_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -
     assert memory.batch_for(10 * 2**20, torch.device("cpu")) == 2
 
 
+def test_what_a_container_can_have_counts_files_read_long_ago_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 300\nfile 600\ninactive_file 500\n")
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert memory.free_bytes(torch.device("cpu")) == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_bytes(torch.device("cpu")) > 2**20
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
 def test_half_as_many_after_memory_ran_out_and_nothing_twice(error: Exception) -> None:
     asked: list[slice] = []
