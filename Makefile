@@ -39,9 +39,10 @@ screenshots: $(VENV)/.browser ## make the README's pictures anew
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-# uv installs in seconds and pip in minutes; either will do.
-install = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -r $(1); \
-	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1); fi
+# uv installs in seconds what takes pip minutes; where it cannot (an index that only pip is told of), pip does.
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+	&& $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) \
+	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Sightline needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'

@@ -23,6 +23,7 @@ import typer
 
 from dashboard.cases import middle_slice
 from dashboard.jobs.desk import Desk
+from dashboard.jobs.runner import IDLE_S
 from dashboard.jobs.store import ResultStore
 from dashboard.serving.factory import make_engine
 from dashboard.serving.local import LocalEngine
@@ -122,10 +123,10 @@ def wrong(one: Opened, alone: LocalEngine) -> list[str]:
     return found
 
 
-def resident_mb(pids: list[int]) -> float:
-    """Memory of those processes."""
+def resident_mb(pids: list[int]) -> list[float]:
+    """Memory of each of those processes."""
     lines = (re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid or 'self'}/status").read_text()) for pid in pids)
-    return sum(int(line[1]) / 1024 for line in lines if line)
+    return [int(line[1]) / 1024 if line else 0.0 for line in lines]
 
 
 def main(
@@ -146,7 +147,7 @@ def main(
         for model, images in pictures.items():  # what is loaded and measured once
             Reader(readers, desk, {}, 0.0)._work(Opened(model, images[0]))
         watched = [0, *(int(pid) for pid in pids.split(",") if pid)]
-        before, threads = resident_mb(watched), threading.active_count()
+        before = resident_mb(watched)
         until = time.monotonic() + seconds
         people = [Reader(number, desk, pictures, until) for number in range(readers)]
         working = [threading.Thread(target=one.read) for one in people]
@@ -156,6 +157,8 @@ def main(
         for thread in working:
             thread.join()
         took, after = time.monotonic() - began, resident_mb(watched)
+        time.sleep(IDLE_S + 5)
+        memory = list(zip(before, after, resident_mb(watched), strict=True))
         desk.close()
     opened = [one for person in people for one in person.opened]
     lost = [sentence for one in opened for sentence in one.lost]
@@ -167,7 +170,12 @@ def main(
         typer.echo(f"| {name} | {len(times)} | {p50:.2f} | {p95:.2f} | {p99:.2f} |")
     held = sum(one.image.values.nbytes + sum(x.attribution.values.nbytes for x in one.maps.values()) for one in opened)
     typer.echo(f"of it {held / 2**20:.0f} MB are images and maps that this benchmark keeps to compare")
-    typer.echo(f"memory {before:.0f} MB at the start, {after:.0f} MB at the end; threads at the start {threads}")
+    for pid, figures in zip(watched, memory, strict=True):
+        start, end, rested = (f"{figure:.0f} MB" for figure in figures)
+        who = f"the server's process {pid}" if pid else "this process"
+        typer.echo(
+            f"memory of {who}: {start} at the start, {end} at the end, {rested} after {IDLE_S + 5:.0f} s of rest"
+        )
     differing = [sentence for one in opened for sentence in wrong(one, alone)] if check else []
     alone.close()
     typer.echo(f"lost {len(lost)}, wrong {len(differing) if check else 'not checked'}")

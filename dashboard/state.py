@@ -81,7 +81,7 @@ def hunt_jobs() -> KeptJobs[Any]:
 @st.cache_resource(show_spinner=False)
 def flip_jobs() -> KeptJobs[Flip]:
     """Searches for the smallest region that turns a call, which need not wait for a hunt over many cases."""
-    made: KeptJobs[Flip] = KeptJobs()
+    made: KeptJobs[Flip] = KeptJobs(at_once=8, kept=64)
     atexit.register(made.close)  # before the desk that they ask
     return made
 

@@ -17,27 +17,29 @@ KEPT_S = 30 * 60.0  # after somebody last looked
 
 
 class KeptJobs(Generic[T]):
-    """Work by key, one at a time; safe to call from any thread.
+    """Work by key; safe to call from any thread.
 
     Args:
         background: on a device, other work goes first.
+        at_once: pieces of work side by side; more than one where an engine divides its devices between them.
+        kept: results that are held.
     """
 
-    def __init__(self, kept_s: float = KEPT_S, background: bool = False) -> None:
-        self._kept_s, self._background = kept_s, background
-        self._runner: JobRunner[T] = JobRunner()
+    def __init__(self, kept_s: float = KEPT_S, background: bool = False, at_once: int = 1, kept: int = KEPT) -> None:
+        self._kept_s, self._background, self._kept = kept_s, background, kept
+        self._runner: JobRunner[T] = JobRunner(at_once)
         self._used: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
         self._timer: Timer | None = None
         self._closed = False
 
     def start(self, key: str, work: Callable[[RunContext], T], owner: str) -> Job[T]:
-        """The work of that key: under way, done, or started now. The oldest results beyond ``KEPT`` are let go."""
+        """The work of that key: under way, done, or started now. The oldest results beyond ``kept`` are let go."""
         with self._lock:
             job = self._runner.submit(key, work, owner, background=self._background)
             self._used[key] = None
             self._used.move_to_end(key)
-            self._let_go(list(self._used)[:-KEPT])
+            self._let_go(list(self._used)[: -self._kept])
             self._wait()
             return job
 

@@ -33,6 +33,8 @@ HEALTH_S = 10.0  # between two looks at a process; three without an answer end i
 HINTED = 16  # models that Ray remembers a process to hold; the engine itself loads and lets go
 STOP_S = 10.0
 KEEP_ALIVE_S = 60
+# As explainers.runtime.memory.few_heaps does, which comes too late for the threads that Ray has started by then.
+FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def application(options: Options, scale: Scale) -> Any:
         Deployed,
         name=NAME,
         max_ongoing_requests=MOST_ONGOING,
-        ray_actor_options={"num_cpus": _cpus(scale), "num_gpus": scale.gpus},
+        ray_actor_options={"num_cpus": _cpus(scale), "num_gpus": scale.gpus, "runtime_env": {"env_vars": FEW_HEAPS}},
         health_check_period_s=HEALTH_S,
         health_check_timeout_s=3 * HEALTH_S,
         graceful_shutdown_timeout_s=STOP_S,

@@ -15,13 +15,14 @@ from dashboard.serving.turns import Turns
 from dashboard.serving.types import DeviceHealth, LoadedModel
 from explainers import EXPLAINERS
 from explainers.runtime.choices import Choices
-from explainers.runtime.memory import free_bytes, most, total_bytes
+from explainers.runtime.memory import free_bytes, give_back, most, total_bytes
 from explainers.runtime.model import PreparedModel
 from models.card import ModelCard
 from models.errors import Busy
 from models.handle import ModelHandle
 from models.inspect import Inspection, inspect
 
+REST_S = 20.0  # after work has ended, until what it freed is given back; as often at most
 SHARE = 0.5  # of the memory that is free at the start, for networks; the rest is for passes
 
 
@@ -67,6 +68,7 @@ class Device:
         self._loaded: dict[str, Loaded] = {}
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._resting: threading.Timer | None = None
 
     def get(self, model_id: str) -> Loaded | None:
         """The network if it is loaded."""
@@ -94,6 +96,7 @@ class Device:
             with self._lock:
                 model.users -= 1
                 model.used = time.monotonic()
+                self._rest()
 
     def drop(self, model_id: str) -> None:
         """Let go of a network; work that it is in use for goes on."""
@@ -103,6 +106,9 @@ class Device:
             model.close()
 
     def close(self) -> None:
+        with self._lock:
+            if self._resting is not None:
+                self._resting.cancel()
         for model_id in list(self._loaded):
             self.drop(model_id)
 
@@ -117,6 +123,18 @@ class Device:
             LoadedModel(model_id, self.name, model.nbytes, 0.0 if model.users else now - model.used)
             for model_id, model in list(self._loaded.items())
         )
+
+    def _rest(self) -> None:
+        """Under the lock."""
+        if self._resting is None:
+            self._resting = threading.Timer(REST_S, self._give_back)
+            self._resting.name, self._resting.daemon = f"sightline-rest-{self.name}", True
+            self._resting.start()
+
+    def _give_back(self) -> None:
+        with self._lock:
+            self._resting = None
+        give_back()
 
     def _take(self, card: ModelCard) -> Loaded | None:
         with self._lock:

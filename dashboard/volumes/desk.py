@@ -1,4 +1,4 @@
-"""Asking for whole volumes: one at a time, shared by those who ask for the same, what is known of it at any moment."""
+"""Asking for whole volumes: a few at a time, shared by those who ask for the same, what is known of it at any moment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from models.context import RunContext
 from models.errors import SightlineError
 from models.types import Image
 
-KEPT_RESULTS = 3  # of up to 60 MB each
+AT_ONCE = 4  # volumes that are worked on side by side, in the turns of their readers
+KEPT_RESULTS = 8  # of up to 60 MB each
 KEPT_SCORES = 4
 _EARLY = 0.02  # progress below which nothing is said of the time left
 
@@ -52,11 +53,11 @@ class VolumeAnswer:
 
 
 class VolumeDesk:
-    """Work on volumes, in a thread that asks the desk for one short piece after the other. Safe from any thread."""
+    """Work on volumes, in threads that each ask the desk for one short piece after the other. Safe from any thread."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._runner: JobRunner[None] = JobRunner()
+        self._runner: JobRunner[None] = JobRunner(AT_ONCE)
         self._results: OrderedDict[str, VolumeResult] = OrderedDict()
         self._scores: OrderedDict[tuple[str, ...], SliceScores] = OrderedDict()
         self._focus: dict[str, Focus] = {}

@@ -187,6 +187,26 @@ def test_where_memory_runs_out_while_loading_idle_networks_make_room(
     assert [model.model_id for model in engine.health().models] == ["second"]
 
 
+def test_what_work_has_freed_is_given_back_soon_after_and_not_each_time(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(devices, "REST_S", 0.3)
+    monkeypatch.setattr(devices, "give_back", lambda: given.append(time.monotonic()))
+    for expected in (1, 2):
+        for _ in range(3):
+            engine.predict("tiny", [film(0)], RunContext())
+        until = time.monotonic() + 20
+        while len(given) < expected and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.4)
+    assert len(given) in (2, 3)  # six pieces of work; three of them may have taken longer than 0.3 s
+    engine.predict("tiny", [film(0)], RunContext())
+    engine.close()
+    time.sleep(0.4)
+    assert len(given) in (2, 3)
+
+
 def test_two_devices_share_the_work(make_model: MakeModel) -> None:
     engine = LocalEngine([make_model().parent], "cpu,cpu")
     first, second = engine._devices

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from explainers import EXPLAINERS, get
 from explainers.passes import Passes
-from explainers.runtime import memory, openvino
+from explainers.runtime import openvino
 from explainers.runtime.choices import Choices
 from explainers.runtime.hidden import OPENVINO, PLAIN, REGIONS, Ways
 from explainers.runtime.model import PreparedModel
@@ -23,7 +23,7 @@ from explainers.runtime.regions import Regions
 from explainers.types import Attribution
 from models.card import read_card
 from models.context import RunContext
-from models.errors import Cancelled, ExplainError
+from models.errors import Cancelled
 from models.handle import ModelHandle
 from models.preprocess import Prepared
 from models.types import Image, Modality, Target
@@ -239,66 +239,6 @@ def test_cancelling_stops_at_the_next_layer(method: str, model: PreparedModel, m
     thread.join(20)
     assert ended[0] - at <= 2
     slow.close()
-
-
-def test_batches_are_chosen_by_what_an_input_keeps() -> None:
-    wide = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    wide.requires_grad_(False)
-    kept = memory.bytes_kept(wide, torch.zeros(1, 3, 100, 100))
-    assert kept == (64 + 3) * 100 * 100 * 4  # the ReLU's output and the convolution's input
-    device = torch.device("cpu")
-    assert memory.batch_for(1000, device) == 8
-    assert memory.batch_for(memory.LIMIT // 4, device) == 2
-    assert memory.batch_for(memory.LIMIT * 4, device) == 1
-
-
-def test_batches_shrink_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda _: 100 * 2**20)
-    assert memory.batch_for(10 * 2**20, torch.device("cpu")) == 2
-
-
-def test_what_a_container_can_have_counts_files_read_long_ago_as_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("900\n")
-    (tmp_path / "memory.stat").write_text("anon 300\nfile 600\ninactive_file 500\n")
-    monkeypatch.setattr(memory, "GROUP", tmp_path)
-    assert memory.free_bytes(torch.device("cpu")) == 600
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.free_bytes(torch.device("cpu")) > 2**20
-
-
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
-def test_half_as_many_after_memory_ran_out_and_nothing_twice(error: Exception) -> None:
-    asked: list[slice] = []
-
-    def work(part: slice) -> list[int]:
-        asked.append(part)
-        if part.stop - part.start > 2:
-            raise error
-        return list(range(part.start, part.stop))
-
-    answers = list(memory.in_batches(7, 8, work))
-    assert [number for _, answer in answers for number in answer] == list(range(7))
-    assert max(part.stop - part.start for part, _ in answers) == 2  # 8, 4, 2, and never more again
-    assert len(asked) < 12
-
-
-def test_not_even_one_input_fits() -> None:
-    def work(part: slice) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(ExplainError, match="not enough memory to pass one image"):
-        list(memory.in_batches(3, 8, work))
-
-
-def test_other_errors_are_not_taken_for_memory() -> None:
-    def work(part: slice) -> None:
-        raise RuntimeError("size mismatch")
-
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        list(memory.in_batches(3, 8, work))
 
 
 def test_the_forecast_learns_from_what_passes_took(model: PreparedModel) -> None:
