@@ -25,14 +25,16 @@ ENGINES: dict[Engine, str] = {"processes": "Processes of this server", "ray": "A
 def choose_batch(cards: Mapping[str, ModelCard]) -> Choice:
     """The run that the form describes."""
     where, to = st.columns(2)
+    within = settings().batch
+    example = within or "/path/to"
     source = where.text_input(
         "Images on the server",
         key="batch-source",
-        placeholder="/path/to/images, or a listing in a .csv, .parquet or .txt",
+        placeholder=f"{example}/images, or a listing in a .csv, .parquet or .txt",
     )
     where.caption("A folder, a zip, or a table with a column `path` or `image`. Of a volume the middle slice is taken.")
-    out = to.text_input("Folder for the results", key="batch-out", placeholder="/path/to/results")
-    to.caption("An earlier run that was stopped there goes on.")
+    out = to.text_input("Folder for the results", key="batch-out", placeholder=f"{example}/results")
+    to.caption("An earlier run that was stopped there goes on." + (f" Both lie in {within}." if within else ""))
     which, what = st.columns(2, vertical_alignment="bottom")
     model = which.selectbox(
         "Model", list(cards), format_func=lambda name: cards[name].title if name in cards else "", key="batch-model"
