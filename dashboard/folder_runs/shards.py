@@ -175,8 +175,11 @@ def _work_on(order: dict[str, Any], shard: dict[str, Any], shards: str, out: str
     watch = _Watch()
     work = _Watched(asked, engine, card, _Collected(Shard(**(shard | {"units": units})), found), folder, watch)
     began = time.perf_counter()
-    with QUIET, closing(decoded(units, wish, 1) if shard["careful"] else _in_time(units, wish, watch)) as stream:
-        count = go_through(stream, work, asked.group(wish))
+    try:
+        with QUIET, closing(decoded(units, wish, 1) if shard["careful"] else _in_time(units, wish, watch)) as stream:
+            count = go_through(stream, work, asked.group(wish))
+    finally:
+        watch.rest(alike=False)
     found.read, found.fresh = count.read, count.fresh
     write_whole(Path(shards, f"{name}{ENDING}"), json.dumps(vars(found)).encode())
     return time.perf_counter() - began
@@ -196,18 +199,27 @@ class _Watch:
 
     def __init__(self) -> None:
         self._since, self._seconds = -math.inf, 0.0
+        self._resting, self._rested = -math.inf, math.inf
 
     def begin(self, seconds: float) -> None:
         """A file may be decoded for so long. Setting the alarm takes longer than a small file, so it may be a little late."""
         now = time.monotonic()
+        if self._resting > -math.inf:
+            self._rested, self._resting = now - self._resting, -math.inf
         if now > self._since + LATE_S or seconds > self._seconds:
             faulthandler.dump_traceback_later(seconds + LATE_S, exit=True, file=2)
             self._since, self._seconds = now, seconds
 
-    def rest(self) -> None:
-        """Nothing is decoded now."""
-        faulthandler.cancel_dump_traceback_later()
-        self._since = -math.inf
+    def rest(self, alike: bool) -> None:
+        """Nothing is decoded now.
+
+        Args:
+            alike: this will take about as long as the last time. Where that was short the alarm, minutes away, may stay.
+        """
+        self._resting = time.monotonic()
+        if not (alike and self._rested < LATE_S):
+            faulthandler.cancel_dump_traceback_later()
+            self._since = -math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +229,7 @@ class _Watched(Work):
     watch: _Watch
 
     def __call__(self, part: Sequence[Read]) -> Iterator[Unit]:
-        self.watch.rest()
+        self.watch.rest(alike=self.order.doing == "scores")
         yield from super().__call__(part)
 
 
