@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image as Picture
 from typer.testing import CliRunner
 
 from dashboard.__main__ import app
-from dashboard.folder_runs import runs, sharded, work
+from dashboard.folder_runs import runs, sharded, shards, work
 from dashboard.folder_runs.journal import Journal
 from dashboard.folder_runs.runs import explain_paths, predict_path
 from dashboard.folder_runs.where import Where
@@ -316,6 +317,31 @@ def test_without_ray_the_sentence_says_how_to_get_it(
 
 def gone(pid: str) -> bool:
     return not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
+
+
+def test_the_alarm_for_decoders_is_off_while_other_work_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [0.0], []
+    alarm = SimpleNamespace(
+        dump_traceback_later=lambda seconds, **_: told.append(seconds),
+        cancel_dump_traceback_later=lambda: told.append(0),
+    )
+    monkeypatch.setattr(shards, "faulthandler", alarm)
+    monkeypatch.setattr(shards, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    watch = shards._Watch()
+
+    def next_batch(rest_s: float, alike: bool = True) -> list[float]:
+        told.clear()
+        watch.begin(120.0)
+        watch.rest(alike)
+        now[0] += rest_s
+        return list(told)
+
+    assert next_batch(0.1) == [121, 0]  # nothing is known yet of how long it rests
+    assert next_batch(0.1) == [121]
+    assert next_batch(0.1) == next_batch(9.0) == []  # short so far: the alarm stays, two minutes away
+    assert next_batch(0.1) == [121, 0]  # it was long
+    assert next_batch(0.1, alike=False) == [121, 0]
+    assert next_batch(0.1, alike=False) == [121, 0]
 
 
 TRAP = """
