@@ -40,7 +40,14 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False  # which would put files of few tests last, however long those take
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes goes first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: not (item.get_closest_marker("cluster") or item.path.parent.name == "browser"))
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
 
 
 def liven(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -129,8 +129,10 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            errors.append(message.text)
+        where = message.location["url"]
+        # After a connection that was lost, Streamlit looks for itself below the page's path too, in vain.
+        if message.type == "error" and "/_stcore/" not in where:
+            errors.append(f"{message.text} ({where})")
 
     def make(width: int = 1440, height: int = 900, theme: str = "light", **options: object) -> Page:
         context = browser.new_context(
