@@ -23,7 +23,7 @@ class Pace:
             self._first, self._began = done, time.monotonic()
         pace = (done - self._first) / max(time.monotonic() - self._began, 1e-6)
         if not pace:
-            return "0.0 a second"
+            return "starting"
         left = (total - done) / pace
         ends = "" if left < SOON else f", ends about {datetime.now() + timedelta(seconds=left):%a %H:%M}"
         return f"{pace:.1f} a second, {timedelta(seconds=round(left))} left{ends}"

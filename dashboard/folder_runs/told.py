@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 ShowProgress = Callable[[int, int | None], None]
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 SENTENCES, NAMED = 50, 3  # kept to be told at the end; the manifest has all
 
 
 @dataclass
+class _Kind:
+    """Sentences that differ in their numbers alone, with the least and the largest of each."""
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+    least: list[str] = field(default_factory=list)
+    most: list[str] = field(default_factory=list)
+
+    def add(self, name: str, numbers: list[str]) -> None:
+        self.count += 1
+        self.names = [*self.names, name][:NAMED]
+        self.least = [min(pair, key=float) for pair in zip(self.least or numbers, numbers, strict=True)]
+        self.most = [max(pair, key=float) for pair in zip(self.most or numbers, numbers, strict=True)]
+
+    def sentence(self, words: tuple[str, ...]) -> str:
+        """ "2.3 to 3.8 times the usual" for several."""
+        spans = [low if low == high else f"{low} to {high}" for low, high in zip(self.least, self.most, strict=True)]
+        return "".join(part for pair in zip(words, [*spans, ""], strict=True) for part in pair)
+
+
+@dataclass
 class Told:
-    """Sentences about images, each with the number of images that it is true of and the first few of them."""
+    """Sentences about images; those that differ in numbers alone are one."""
 
     images: int = 0
-    sentences: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     unsaid: int = 0  # sentences beyond those kept
+    _kinds: dict[tuple[str, ...], _Kind] = field(default_factory=dict)
 
     def add(self, name: str, *sentences: str) -> None:
         self.images += 1
         for sentence in sentences:
-            if sentence not in self.sentences and len(self.sentences) == SENTENCES:
+            words = tuple(_NUMBER.split(sentence))
+            if words not in self._kinds and len(self._kinds) == SENTENCES:
                 self.unsaid += 1
                 continue
-            count, names = self.sentences.get(sentence, (0, []))
-            self.sentences[sentence] = count + 1, [*names, name][:NAMED]
+            self._kinds.setdefault(words, _Kind()).add(name, _NUMBER.findall(sentence))
+
+    @property
+    def sentences(self) -> dict[str, tuple[int, list[str]]]:
+        """Each with the number of images that it is true of, and the first few of them."""
+        return {kind.sentence(words): (kind.count, kind.names) for words, kind in tuple(self._kinds.items())}
 
 
 @dataclass

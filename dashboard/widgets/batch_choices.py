@@ -35,7 +35,7 @@ def choose_batch(cards: Mapping[str, ModelCard]) -> Choice:
     where.caption("A folder, a zip, or a table with a column `path` or `image`. Of a volume the middle slice is taken.")
     out = to.text_input("Folder for the results", key="batch-out", placeholder=f"{example}/results")
     to.caption("An earlier run that was stopped there goes on." + (f" Both lie in {within}." if within else ""))
-    which, what = st.columns(2, vertical_alignment="bottom")
+    which, what = st.columns(2)
     model = which.selectbox(
         "Model", list(cards), format_func=lambda name: cards[name].title if name in cards else "", key="batch-model"
     )

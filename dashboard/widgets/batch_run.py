@@ -98,7 +98,7 @@ def _done(run: Run) -> None:
 
 def _told(told: Told, heading: str, key: str) -> None:
     """Reasons, each with how many images it is true of."""
-    rows = [(count, sentence, ", ".join(names)) for sentence, (count, names) in tuple(told.sentences.items())]
+    rows = [(count, sentence, ", ".join(names)) for sentence, (count, names) in told.sentences.items()]
     if not rows:
         return
     st.markdown(f"{heading}: {told.images:,}")

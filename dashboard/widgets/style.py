@@ -59,12 +59,13 @@ def footer(health: Health) -> None:
 
 
 def in_a_line(health: Health) -> str:
-    """ "This computer · cpu · 12.3 GB free · 2 models loaded · idle"."""
+    """ "cpu · 12.3 GB free · 2 models · idle · this computer"; what may be cut off comes last."""
     server = health.address.split("://")[-1]
-    parts = [f"Server {server}" if server else "This computer", health.device]
+    parts = [health.device]
     free = [device.free_bytes for device in health.devices if device.free_bytes is not None]
     if free:
         parts.append(f"{min(free) / 1e9:.1f} GB free")
-    parts.append(f"{len(health.models)} model{'' if len(health.models) == 1 else 's'} loaded")
-    parts.append(f"{health.waiting} in the queue" if health.waiting else "idle")
+    parts.append(f"{len(health.models)} model{'' if len(health.models) == 1 else 's'}")
+    parts.append(f"{health.waiting} waiting" if health.waiting else "idle")
+    parts.append(f"server {server}" if server else "this computer")
     return f"No answer from server {server}" if health.message else " · ".join(parts)

@@ -30,7 +30,7 @@ def test_an_engine_at_rest_says_so() -> None:
     told = [caption.value for caption in at.caption]
     assert "No model is loaded; one is when it is first asked for something." in told
     assert "Nothing was asked of the engine in the last hour." in told
-    assert in_a_line(services().desk.engine.health()).endswith("0 models loaded · idle")
+    assert in_a_line(services().desk.engine.health()).endswith("0 models · idle · this computer")
 
 
 def test_work_done_and_under_way_is_shown() -> None:
@@ -40,7 +40,7 @@ def test_work_done_and_under_way_is_shown() -> None:
         engine.predict("tiny", [picture], RunContext())
     with engine._devices[0].turns.turn(RunContext(), "checks"):  # type: ignore[attr-defined]
         at = AppTest.from_string(SCRIPT, default_timeout=60).run()
-        assert in_a_line(engine.health()).endswith("1 model loaded · 1 in the queue")
+        assert in_a_line(engine.health()).endswith("1 model · 1 waiting · this computer")
     assert not at.exception
     values = {metric.label: metric.value for metric in at.metric}
     assert values["In the queue"] == "1"

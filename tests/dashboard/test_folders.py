@@ -349,7 +349,17 @@ def test_a_journal_that_is_none_and_one_in_use_are_one_sentence(tmp_path: Path) 
 def test_sentences_are_counted_and_the_rest_left_to_the_manifest() -> None:
     told = Told()
     for number in range(200):
-        told.add(f"{number}", f"sentence {number % 60}")
-    assert told.sentences["sentence 3"] == (4, ["3", "63", "123"])
+        told.add(f"{number}", f"sentence {chr(ord('A') + number % 60)}")
+    assert told.sentences["sentence D"] == (4, ["3", "63", "123"])
     assert told.images == 200
     assert told.unsaid == 200 - 170
+
+
+def test_sentences_that_differ_in_numbers_are_one_with_their_span() -> None:
+    told = Told()
+    for name, distance in (("a", 9.5), ("b", 10.0), ("c", 2.25), ("d", 3.0)):
+        told.add(name, f"Unlike the training images: {distance} times the usual, of 40 held out.", "Small.")
+    assert told.sentences == {
+        "Unlike the training images: 2.25 to 10.0 times the usual, of 40 held out.": (4, ["a", "b", "c"]),
+        "Small.": (4, ["a", "b", "c"]),
+    }
