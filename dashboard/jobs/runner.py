@@ -153,7 +153,7 @@ class JobRunner(Generic[T]):
                 job.cancelled.set()
                 if job.state == "queued":
                     self._end(job, "cancelled")
-            workers, self._most = self._workers, 0
+            workers, self._most = list(self._workers), 0  # idle ones may leave meanwhile
         for _ in workers:
             self._queue.put((-(10**9), next(self._count), None))
         deadline = time.monotonic() + CLOSE_S
