@@ -7,7 +7,7 @@ PORT ?= 8501
 export PYTHONPATH := .
 export STREAMLIT_BROWSER_GATHER_USAGE_STATS := false
 
-.PHONY: help run serve test check bench screenshots clean
+.PHONY: help run serve test check lint types bench screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,15 +20,20 @@ run: $(VENV)/.run ## start the app on 127.0.0.1:8501 (PORT=... for another)
 serve: $(VENV)/.serve ## serve the models on 127.0.0.1:8600 with Ray (SERVE="--replicas 2 ...")
 	@$(BIN)/python -m dashboard serve $(SERVE)
 
-test: check $(VENV)/.browser ## run every check and test
+test: ## run every check and test
+	@$(MAKE) --no-print-directory -j2 types lint $(VENV)/.browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
-check: $(VENV)/.dev ## lint, types, layers, dependencies
+check: types lint ## lint, types, layers, dependencies
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy models explainers sample_data dashboard app.py
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy models explainers sample_data dashboard app.py
 
 bench: $(VENV)/.dev ## measure explanations against the libraries (QUICK=1: under 3 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.explain $(if $(QUICK),--quick,--write)
